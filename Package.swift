@@ -1,0 +1,256 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The house: every target is a room, and arrows go down only (docs/house.md, kept by Tests/HouseTests).
+//
+// HOUSE=core       builds only the pure rooms and their tests, with no package dependency but Collections.
+// HOUSE=RoomName   builds one room, the rooms below it, and its tests.
+let house = Context.environment["HOUSE"]
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Generated code is not ours to polish: it keeps the language mode and loses the warnings-as-errors.
+let generated: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A product of another package that a room uses.
+struct Product {
+    let name: String
+    let package: String
+
+    var dependency: Target.Dependency { .product(name: self.name, package: self.package) }
+
+    static let argumentParser = Product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let asyncHTTPClient = Product(name: "AsyncHTTPClient", package: "async-http-client")
+    static let crypto = Product(name: "Crypto", package: "swift-crypto")
+    static let deque = Product(name: "DequeModule", package: "swift-collections")
+    static let grdb = Product(name: "GRDB", package: "GRDB.swift")
+    static let grpcCore = Product(name: "GRPCCore", package: "grpc-swift-2")
+    static let grpcProtobuf = Product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+    static let grpcTransport = Product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+    static let hummingbird = Product(name: "Hummingbird", package: "hummingbird")
+    static let lifecycle = Product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let logging = Product(name: "Logging", package: "swift-log")
+    static let nioCore = Product(name: "NIOCore", package: "swift-nio")
+    static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
+    static let nioHTTPTypes = Product(name: "HTTPTypes", package: "swift-http-types")
+    static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
+    static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
+    static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
+    static let yams = Product(name: "Yams", package: "Yams")
+}
+
+/// Where a room stands. The pure floors are what `HOUSE=core` builds.
+enum Floor {
+    case words, thinking, doors, programs, proving
+}
+
+/// One room: a target and, beside it, its test target.
+struct Room {
+    let name: String
+    let floor: Floor
+    var pure = true
+    var uses: [String] = []
+    var products: [Product] = []
+    var settings = strict
+    var testUses: [String] = []
+    var testProducts: [Product] = []
+    var isTested = true
+    var isExecutable = false
+
+    var targets: [Target] {
+        let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
+        let target: Target =
+            self.isExecutable
+            ? .executableTarget(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
+            : .target(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
+        guard self.isTested else { return [target] }
+        let tests = Target.testTarget(
+            name: "\(self.name)Tests",
+            dependencies: [.target(name: self.name)]
+                + (self.uses + self.testUses).map { Target.Dependency.target(name: $0) }
+                + (self.products + self.testProducts).map(\.dependency),
+            swiftSettings: strict
+        )
+        return [target, tests]
+    }
+}
+
+let rooms: [Room] = [
+    // Words
+    Room(name: "FleetModel", floor: .words),
+    Room(name: "Exposition", floor: .words),
+    Room(
+        name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
+        products: [.protobuf, .grpcCore, .grpcProtobuf], settings: generated
+    ),
+
+    // Thinking rooms
+    Room(name: "EngineModel", floor: .thinking, products: [.deque], testUses: ["TestKit"]),
+    Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
+    Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+
+    // Doors
+    Room(
+        name: "EngineScraping", floor: .doors, pure: false, uses: ["FleetModel", "EngineSignals"],
+        products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .logging], testUses: ["TestKit"],
+        testProducts: [.nioPosix]
+    ),
+    Room(
+        name: "GossipTransport", floor: .doors, pure: false, uses: ["FleetModel", "WireProtocol"],
+        products: [.grpcCore, .grpcTransport, .grpcProtobuf, .protobuf, .logging, .lifecycle],
+        testUses: ["TestKit"]
+    ),
+    Room(
+        name: "Observability", floor: .doors, pure: false, uses: ["Exposition"],
+        products: [.logging, .hummingbird, .nioCore, .lifecycle], testUses: ["TestKit"],
+        testProducts: [.asyncHTTPClient]
+    ),
+    Room(
+        name: "PlanStream", floor: .doors, pure: false, uses: ["FleetModel", "Leadership", "WireProtocol"],
+        products: [.grpcCore, .grpcTransport, .grpcProtobuf, .protobuf, .crypto, .logging, .lifecycle],
+        testUses: ["TestKit"]
+    ),
+    Room(
+        name: "ReverseProxy", floor: .doors, pure: false, uses: ["FleetModel"],
+        products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle], testUses: ["TestKit"],
+        testProducts: [.nioEmbedded]
+    ),
+    Room(name: "StateStore", floor: .doors, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(
+        name: "StateStoreSQLite", floor: .doors, pure: false, uses: ["FleetModel", "StateStore"],
+        products: [.grdb], testUses: ["TestKit"]
+    ),
+
+    // Programs
+    Room(
+        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "Observability"],
+        products: [.hummingbird, .nioCore, .logging, .lifecycle], testUses: ["TestKit", "EngineSignals"],
+        testProducts: [.asyncHTTPClient]
+    ),
+    Room(
+        name: "AgentProgram", floor: .programs, pure: false,
+        uses: [
+            "FleetModel", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport", "Observability",
+        ],
+        products: [.logging, .lifecycle, .yams], testUses: ["TestKit"]
+    ),
+    Room(
+        name: "HubProgram", floor: .programs, pure: false,
+        uses: [
+            "FleetModel", "Exposition", "GossipCore", "GossipTransport", "Leadership", "Observability", "PlanStream",
+            "StateStore", "StateStoreSQLite", "WeightSolver",
+        ],
+        products: [.logging, .lifecycle, .yams, .grpcCore, .grpcTransport], testUses: ["TestKit"]
+    ),
+    Room(
+        name: "GatewayProgram", floor: .programs, pure: false,
+        uses: [
+            "FleetModel", "Exposition", "GossipTransport", "Leadership", "Observability", "PlanStream",
+            "RequestRouting", "ReverseProxy",
+        ],
+        products: [.logging, .lifecycle, .yams, .asyncHTTPClient, .nioCore], testUses: ["TestKit"]
+    ),
+    Room(
+        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel", "Observability"],
+        products: [.logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess],
+        testUses: ["TestKit"]
+    ),
+    Room(
+        name: "isobar", floor: .programs, pure: false,
+        uses: ["AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "Observability"],
+        products: [.argumentParser, .logging, .lifecycle], isTested: false, isExecutable: true
+    ),
+
+    // Proving
+    Room(name: "TestKit", floor: .proving),
+]
+
+/// The rooms that this build needs, with everything below them.
+let chosen: Set<String> = {
+    let named: [Room]
+    switch house {
+    case nil, "", "all": named = rooms
+    case "core": named = rooms.filter(\.pure)
+    case .some(let name): named = rooms.filter { $0.name == name }
+    }
+    var needed: Set<String> = []
+    var next = named.flatMap { [$0.name] + $0.testUses }
+    while let name = next.popLast() {
+        guard needed.insert(name).inserted, let room = rooms.first(where: { $0.name == name }) else { continue }
+        next += room.uses
+    }
+    return needed
+}()
+
+/// The tests of a room are built when the room was asked for, not when it is only stood upon.
+let tested: Set<String> = {
+    switch house {
+    case nil, "", "all": return Set(rooms.map(\.name))
+    case "core": return Set(rooms.filter(\.pure).map(\.name))
+    case .some(let name): return [name]
+    }
+}()
+
+let everything = house == nil || house == "" || house == "all"
+
+let targets: [Target] =
+    rooms.filter { chosen.contains($0.name) }.flatMap { room in
+        room.targets.filter { $0.type != .test || tested.contains(room.name) }
+    }
+    + (everything || house == "core" ? [.testTarget(name: "HouseTests", swiftSettings: strict)] : [])
+    + (everything
+        ? [
+            .testTarget(
+                name: "StoryTests",
+                dependencies: [
+                    "isobar", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
+                    Product.subprocess.dependency,
+                ],
+                swiftSettings: strict
+            )
+        ] : [])
+
+let packages: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+]
+let outerPackages: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+]
+
+let package = Package(
+    name: "isobar",
+    products: everything ? [.executable(name: "isobar", targets: ["isobar"])] : [],
+    dependencies: packages + (house == "core" ? [] : outerPackages),
+    targets: targets
+)

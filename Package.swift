@@ -93,7 +93,7 @@ struct Room {
 let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words),
-    Room(name: "Exposition", floor: .words),
+    Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
     Room(
         name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
         products: [.protobuf, .grpcCore, .grpcProtobuf], settings: generated

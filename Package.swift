@@ -100,7 +100,10 @@ let rooms: [Room] = [
     ),
 
     // Thinking rooms
-    Room(name: "EngineModel", floor: .thinking, products: [.deque], testUses: ["TestKit"]),
+    Room(
+        name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
+        testUses: ["TestKit"]
+    ),
     Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),

@@ -44,6 +44,7 @@ struct Product {
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
+    static let unixSignals = Product(name: "UnixSignals", package: "swift-service-lifecycle")
     static let yams = Product(name: "Yams", package: "Yams")
 }
 
@@ -104,6 +105,9 @@ let rooms: [Room] = [
 
     // Doors
     Room(
+        name: "ConfigurationFiles", floor: .doors, pure: false, uses: ["FleetModel"], products: [.yams]
+    ),
+    Room(
         name: "EngineScraping", floor: .doors, pure: false, uses: ["FleetModel", "EngineSignals"],
         products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .logging], testUses: ["TestKit"],
         testProducts: [.nioPosix]
@@ -138,6 +142,10 @@ let rooms: [Room] = [
     ),
 
     // Programs
+    Room(
+        name: "ProgramShell", floor: .programs, pure: false, uses: ["ConfigurationFiles", "Observability"],
+        products: [.argumentParser, .logging, .lifecycle, .unixSignals], testUses: ["TestKit"]
+    ),
     Room(
         name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "Observability"],
         products: [.hummingbird, .nioCore, .logging, .lifecycle], testUses: ["TestKit", "EngineSignals"],

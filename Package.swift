@@ -89,14 +89,17 @@ struct Room {
 let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words),
-    Room(name: "Exposition", floor: .words),
+    Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
     Room(
         name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
         products: [.protobuf, .grpcCore, .grpcProtobuf], exclude: ["proto"]
     ),
 
     // Thinking rooms
-    Room(name: "EngineModel", floor: .thinking, products: [.deque], testUses: ["TestKit"]),
+    Room(
+        name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
+        testUses: ["TestKit"]
+    ),
     Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),

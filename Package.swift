@@ -44,6 +44,7 @@ struct Product {
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
+    static let systemPackage = Product(name: "SystemPackage", package: "swift-system")
     static let unixSignals = Product(name: "UnixSignals", package: "swift-service-lifecycle")
     static let yams = Product(name: "Yams", package: "Yams")
 }
@@ -179,8 +180,10 @@ let rooms: [Room] = [
         products: [.logging, .lifecycle, .yams, .asyncHTTPClient, .nioCore], testUses: ["TestKit"]
     ),
     Room(
-        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel", "Observability"],
-        products: [.logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess],
+        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel"],
+        products: [
+            .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage, .unixSignals,
+        ],
         testUses: ["TestKit"]
     ),
     Room(
@@ -247,6 +250,7 @@ let outerPackages: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+    .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),

@@ -158,26 +158,26 @@ let rooms: [Room] = [
     Room(
         name: "AgentProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport", "Observability",
-            "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
+            "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient], testUses: ["TestKit"]
     ),
     Room(
         name: "HubProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "GossipCore", "GossipTransport", "Leadership", "Observability", "PlanStream",
-            "StateStore", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "GossipCore", "GossipTransport", "Leadership",
+            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams, .hummingbird], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle], testUses: ["TestKit"]
     ),
     Room(
         name: "GatewayProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "GossipTransport", "Leadership", "Observability", "PlanStream",
-            "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "GossipTransport", "Leadership", "Observability",
+            "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams, .asyncHTTPClient, .nioCore], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix], testUses: ["TestKit"]
     ),
     Room(
         name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel"],

@@ -61,15 +61,11 @@ struct AgentConfiguration: Sendable {
         try fields.finish()
     }
 
-    private static func engine(_ text: String) throws -> EngineKind? {
-        if text == "auto" { return nil }
-        guard let kind = EngineKind(rawValue: text) else {
-            throw InvalidName(
-                kind: "engine",
-                given: text,
-                rule: "use auto, \(EngineKind.allCases.map(\.rawValue).joined(separator: ", "))"
-            )
-        }
-        return kind
+    /// `engine:` in the file: a kind, or `auto`.
+    private enum EngineChoice: String, CaseIterable {
+        case auto, vllm, sglang
+        case trtllm = "trtllm-serve"
+        case tritonTRTLLM = "triton-trtllm"
+        case triton
     }
 }

@@ -135,6 +135,19 @@ package struct YAMLFields {
         } ?? fallback
     }
 
+    /// One of a closed list of words, or `default` when the field is missing.
+    package mutating func choice<Value: RawRepresentable & CaseIterable>(
+        _ name: String,
+        default fallback: Value
+    ) throws(ConfigurationError) -> Value where Value.RawValue == String {
+        try self.optional(name) { text in
+            guard let value = Value(rawValue: text) else {
+                throw OutOfBounds(text: text, rule: "use \(Value.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+            return value
+        } ?? fallback
+    }
+
     /// A list of values; a missing field is an empty list.
     package mutating func list<Value>(
         _ name: String,

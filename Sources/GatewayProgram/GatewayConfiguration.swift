@@ -44,17 +44,7 @@ struct GatewayConfiguration: Sendable {
         }
         self.peers = Dictionary(grouping: peers, by: \.0).mapValues { $0.map(\.1) }
         self.planFile = try fields.optional("planFile") { $0 }
-        self.policy =
-            try fields.optional("policy") { text in
-                guard let policy = RoutingPolicy(rawValue: text) else {
-                    throw InvalidName(
-                        kind: "policy",
-                        given: text,
-                        rule: "use \(RoutingPolicy.allCases.map(\.rawValue).joined(separator: ", "))"
-                    )
-                }
-                return policy
-            } ?? .ours
+        self.policy = try fields.choice("policy", default: .ours)
         let pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
             let path = try pool.optional("path") { $0 } ?? "/"
             guard path.hasPrefix("/") else { throw pool.error("path", "\"\(path)\" must begin with /") }

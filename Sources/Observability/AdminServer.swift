@@ -140,3 +140,12 @@ package struct AdminServer: Service {
         )
     }
 }
+
+extension AdminPages {
+    /// A document as operators read it: sorted keys, so that two of them compare line by line.
+    package static func json(_ document: some Encodable) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        return try encoder.encode(document)
+    }
+}

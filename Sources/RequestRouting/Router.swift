@@ -71,10 +71,35 @@ package struct Router: Sendable {
         self.local[batch.pool, default: [:]][batch.cluster, default: LocalCluster()].observe(batch.samples)
     }
 
+    /// Regions none of whose gateways can be used at the moment, sorted.
+    package func unreachable(now: Seconds) -> [RegionName] {
+        self.peers.filter { _, addresses in
+            addresses.allSatisfy { self.health[$0]?.isEjected(now: now) == true }
+        }.map(\.key).sorted()
+    }
+
+    /// The measured round trip to each region, in seconds.
+    package var measuredRoundTrips: [RegionName: Seconds] { self.roundTrips }
+
+    /// The version of the plan in use, and how long ago a hub last confirmed it, in seconds.
+    package func planInUse(now: Seconds) -> (version: PlanVersion, unconfirmedFor: Seconds)? {
+        self.plan.map { ($0.version, now - self.confirmedAt) }
+    }
+
+    /// Endpoints of the own region by pool that may take a request now.
+    package func usableEndpoints(of pool: PoolName, now: Seconds) -> Int {
+        (self.local[pool] ?? [:]).values.reduce(0) { sum, cluster in
+            sum
+                + cluster.usable(now: now, ageMax: self.settings.sampleAgeMax) {
+                    self.health[$0]?.isEjected(now: now) == true
+                }.count
+        }
+    }
+
     /// Takes the result of a probe of another region's gateway: the round trip, or `nil` for no answer.
     package mutating func probed(_ region: RegionName, _ address: EndpointAddress, roundTrip: Seconds?, now: Seconds) {
         guard let roundTrip else {
-            self.health[address, default: TargetHealth()].failed(now: now)
+            self.health[address, default: TargetHealth()].probeFailed(now: now)
             return
         }
         self.health[address, default: TargetHealth()].succeeded()

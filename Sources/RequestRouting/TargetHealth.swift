@@ -8,6 +8,8 @@ import FleetModel
 struct TargetHealth: Sendable {
     static let firstEjection: Seconds = 1
     static let longestEjection: Seconds = 10
+    /// Longer than the pause between two probes with the time-out of one.
+    static let probeEjection: Seconds = 2
 
     private(set) var failures = 0
     private(set) var ejectedUntil: Seconds = -.infinity
@@ -20,6 +22,12 @@ struct TargetHealth: Sendable {
         let pause = min(Self.longestEjection, Self.firstEjection * Double(1 << min(self.failures, 10)))
         self.failures += 1
         self.ejectedUntil = now + pause
+    }
+
+    /// A probe found nothing: the address stays ejected at least until the next probe has spoken.
+    mutating func probeFailed(now: Seconds) {
+        self.failed(now: now)
+        self.ejectedUntil = max(self.ejectedUntil, now + Self.probeEjection)
     }
 
     mutating func succeeded() {

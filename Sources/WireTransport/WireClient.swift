@@ -7,8 +7,10 @@ import ServiceLifecycle
 ///
 /// One client an address, since a client of several addresses would stay with the first for ever.
 package struct WireClient: Service {
+    package typealias Transport = HTTP2ClientTransport.Posix
+
     package let address: EndpointAddress
-    package let client: GRPCClient<HTTP2ClientTransport.Posix>
+    package let client: GRPCClient<Transport>
 
     /// - Parameter field: The configuration's field that the address comes from, for messages.
     /// - Throws: ``WireRefusal`` for an address off loopback, where plain text is not allowed.

@@ -42,6 +42,7 @@ struct Product {
     static let grpcProtobuf = Product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
     static let grpcTransport = Product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
     static let hummingbird = Product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdCore = Product(name: "HummingbirdCore", package: "hummingbird")
     static let lifecycle = Product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
@@ -51,6 +52,7 @@ struct Product {
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
+    static let unixSignals = Product(name: "UnixSignals", package: "swift-service-lifecycle")
     static let yams = Product(name: "Yams", package: "Yams")
 }
 
@@ -144,9 +146,12 @@ let rooms: [Room] = [
 
     // Programs
     Room(
-        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "Observability"],
-        products: [.hummingbird, .nioCore, .logging, .lifecycle], testUses: ["TestKit", "EngineSignals"],
-        testProducts: [.asyncHTTPClient]
+        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition"],
+        products: [
+            .argumentParser, .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
+            .unixSignals,
+        ],
+        testUses: ["TestKit"], testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),
     Room(
         name: "AgentProgram", floor: .programs, pure: false,

@@ -35,6 +35,7 @@ struct Product {
     static let grpcProtobuf = Product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
     static let grpcTransport = Product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
     static let hummingbird = Product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdCore = Product(name: "HummingbirdCore", package: "hummingbird")
     static let lifecycle = Product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
@@ -151,9 +152,12 @@ let rooms: [Room] = [
         products: [.argumentParser, .logging, .lifecycle, .unixSignals], testUses: ["TestKit"]
     ),
     Room(
-        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "Observability"],
-        products: [.hummingbird, .nioCore, .logging, .lifecycle], testUses: ["TestKit", "EngineSignals"],
-        testProducts: [.asyncHTTPClient]
+        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition"],
+        products: [
+            .argumentParser, .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
+            .unixSignals,
+        ],
+        testUses: ["TestKit"], testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),
     Room(
         name: "AgentProgram", floor: .programs, pure: false,

@@ -51,6 +51,14 @@ package struct DemandBoard: Sendable {
         return total
     }
 
+    /// Every region that has a reporting gateway or that one has measured, sorted.
+    package var regions: [RegionName] {
+        var regions = Set(self.roundTrips.keys)
+        for row in self.roundTrips.values { regions.formUnion(row.keys) }
+        regions.formUnion(self.entries.values.map(\.report.region))
+        return regions.sorted()
+    }
+
     /// Seconds from a region to another and back, when any of its gateways has measured it, in
     /// either direction.
     package func roundTrip(from source: RegionName, to target: RegionName) -> Seconds? {

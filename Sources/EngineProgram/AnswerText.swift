@@ -31,7 +31,7 @@ struct AnswerText: Sendable {
     private let beforeWord: String
     private let afterWord: String
 
-    /// - Parameter quotedModel: The model's name as a JSON string.
+    /// Prepares an answer; `quotedModel` is the model's name as a JSON string.
     init(ask: EngineAsk, created: Int, quotedModel: String) {
         let unique = UUID().uuidString.replacing("-", with: "").lowercased()
         self.ask = ask

@@ -31,11 +31,9 @@ package struct EngineOptions: Sendable {
 
     /// Checks a set-up from outside.
     ///
-    /// - Parameters:
-    ///   - timeScale: How many times as fast as the real hardware the engine runs.
-    ///   - maxSequences: `nil` takes the profile's.
-    ///   - maxModelLength: `nil` takes 32,768, or the KV cache's size if that is less.
-    ///   - kvTokens: `nil` takes the profile's.
+    /// `timeScale` is how many times as fast as the real hardware the engine runs. Limits that are `nil` are the
+    /// profile's; the model length is then 32,768, or the KV cache's size if that is less.
+    ///
     /// - Throws: ``InvalidEngineOption`` for the first option that makes no sense.
     package init(
         host: String = Self.defaultHost,

@@ -17,7 +17,7 @@ package struct EngineServer: Service {
     private let logger: Logger
     private let onListening: @Sendable (Int) -> Void
 
-    /// - Parameter onListening: Called once with the bound port, after the port file is written.
+    /// Makes a server; `onListening` is called once with the bound port, after the port file is written.
     package init(options: EngineOptions, logger: Logger, onListening: @escaping @Sendable (Int) -> Void = { _ in }) {
         self.options = options
         self.logger = logger

@@ -12,7 +12,7 @@ package import FleetModel
 /// tokens do not enter the prefix cache.
 package struct EngineMachine: Sendable {
     package let profile: EngineProfile
-    /// Whether every token is an event, as a streaming server needs, or only the first of each request.
+    /// Whether every token is an event, as a streaming server needs, or only the first and last of each request.
     package var reportsEveryToken: Bool
 
     private var recorded = EngineMetrics()
@@ -212,7 +212,7 @@ extension EngineMachine {
         self.running[index].generated += 1
         self.recorded.generationTokens += 1
         let number = self.running[index].generated
-        let id = self.running[index].request.id
+        let request = self.running[index].request
         if number == 1 {
             self.running[index].firstTokenAt = now
             self.recorded.recordFirstToken(of: self.running[index])
@@ -220,11 +220,11 @@ extension EngineMachine {
             gaps.add(now - self.running[index].lastTokenAt, into: &self.recorded.interTokenLatency)
         }
         self.running[index].lastTokenAt = now
-        if self.reportsEveryToken || number == 1 {
-            events.append(EngineEvent(request: id, at: now, kind: .token(number: number)))
+        let isLast = number == request.outputTokens
+        if self.reportsEveryToken || number == 1 || isLast {
+            let kind = EngineEvent.Kind.token(number: number, finish: isLast ? request.finish : nil)
+            events.append(EngineEvent(request: request.id, at: now, kind: kind))
         }
-        guard number == self.running[index].request.outputTokens else { return false }
-        events.append(EngineEvent(request: id, at: now, kind: .finished(self.running[index].request.finish)))
-        return true
+        return isLast
     }
 }

@@ -58,12 +58,10 @@ package enum EngineRefusal: Error, Hashable, CustomStringConvertible {
 /// Something that happened to a request inside the engine.
 package struct EngineEvent: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
-        /// The `number`th token of the answer is out, counted from 1.
-        case token(number: Int)
+        /// The `number`th token of the answer is out, counted from 1; the last one says how the answer ended.
+        case token(number: Int, finish: EngineFinish?)
         /// The KV cache was full: the request gave up its blocks and waits to be computed again.
         case preempted
-        /// The last token is out.
-        case finished(EngineFinish)
     }
 
     package var request: EngineRequestID
@@ -74,5 +72,11 @@ package struct EngineEvent: Hashable, Sendable {
         self.request = request
         self.at = at
         self.kind = kind
+    }
+
+    /// How the request ended, if this is its last token.
+    package var finish: EngineFinish? {
+        guard case .token(_, let finish) = self.kind else { return nil }
+        return finish
     }
 }

@@ -38,7 +38,7 @@ struct Conversation {
         }
         // The whole trace, whose answers are shorter (211 tokens instead of 265), saturates at 18.1 in this model;
         // the figure that it was fitted to is 17.8. Here only the steady part counts: the middle three fifths.
-        let finishes = machine.drain().filter { $0.kind == .finished(.length) }.map(\.at)
+        let finishes = machine.drain().filter { $0.finish == .length }.map(\.at)
         #expect(finishes.count == 2_000)
         let rate = 1_200 / (finishes[1_600] - finishes[400])
         #expect((15.7...16.7).contains(rate), "\(rate) requests a second")

@@ -46,11 +46,11 @@ func lives(_ events: [EngineEvent]) -> [EngineRequestID: Life] {
     for event in events {
         #expect(lives[event.request]?.finish == nil)
         switch event.kind {
-        case .token(let number):
+        case .token(let number, let finish):
+            lives[event.request, default: Life()].finish = finish
             lives[event.request, default: Life()].tokens.append(number)
             lives[event.request, default: Life()].times.append(event.at)
         case .preempted: lives[event.request, default: Life()].preemptions += 1
-        case .finished(let finish): lives[event.request, default: Life()].finish = finish
         }
     }
     return lives

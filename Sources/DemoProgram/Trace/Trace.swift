@@ -1,0 +1,63 @@
+import FleetModel
+import Foundation
+
+/// One request of a trace: when it came and how long it was.
+struct TraceRow: Hashable, Sendable {
+    /// Seconds since the first row.
+    var time: Seconds
+    var promptTokens: Int
+    var outputTokens: Int
+    /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text. Empty: unknown.
+    var blocks: [UInt64] = []
+}
+
+/// Why a trace cannot be replayed: the file, the place in it, and what would be accepted there.
+struct TraceError: Error, Hashable, CustomStringConvertible {
+    var file: String
+    /// Counts from 1; `nil` when the whole file is meant.
+    var line: Int?
+    /// The name of the column or field.
+    var column: String?
+    var reason: String
+
+    var description: String {
+        let place = self.line.map { " line \($0)" } ?? ""
+        let column = self.column.map { ", \($0)" } ?? ""
+        return "trace \(self.file)\(place)\(column): \(self.reason)"
+    }
+}
+
+/// Reads the two formats of public LLM request traces.
+enum Trace {
+    /// The rows of a file, in the order of their times, the first at 0.
+    ///
+    /// A file that begins with `{` is read as ``MooncakeTrace``, any other as ``AzureTrace``.
+    ///
+    /// - Throws: ``TraceError`` when the file cannot be read, holds no request, or holds a row that is not one.
+    static func read(file: String) throws(TraceError) -> [TraceRow] {
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(fileURLWithPath: file))
+        } catch {
+            let reason =
+                FileManager.default.fileExists(atPath: file)
+                ? "cannot be read; check that it is a file and readable" : "there is no such file; check the path"
+            throw TraceError(file: file, reason: reason)
+        }
+        return try self.parse(String(decoding: data, as: UTF8.self), file: file)
+    }
+
+    static func parse(_ text: String, file: String) throws(TraceError) -> [TraceRow] {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
+        let isMooncake = lines.first { !$0.isEmpty }?.hasPrefix("{") ?? false
+        var rows =
+            isMooncake ? try MooncakeTrace.rows(of: lines, file: file) : try AzureTrace.rows(of: lines, file: file)
+        guard let first = rows.map(\.time).min() else {
+            throw TraceError(file: file, reason: "holds no request; give an Azure CSV or a Mooncake JSONL file")
+        }
+        for index in rows.indices { rows[index].time -= first }
+        // Requests of one instant keep the order of the file.
+        return rows.enumerated().sorted { ($0.element.time, $0.offset) < ($1.element.time, $1.offset) }.map(\.element)
+    }
+}

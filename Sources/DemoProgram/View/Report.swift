@@ -1,0 +1,128 @@
+import FleetModel
+import Foundation
+
+/// What a run came to: printed at its end, as text or as one JSON object.
+struct Report: Codable, Hashable, Sendable {
+    struct TTFT: Codable, Hashable, Sendable {
+        var p50: Seconds?
+        var p90: Seconds?
+        var p99: Seconds?
+    }
+
+    struct PlanStamp: Codable, Hashable, Sendable {
+        var epoch: UInt64?
+        var generation: UInt64?
+    }
+
+    var policy: String
+    var seed: UInt64
+    /// How long requests were sent.
+    var durationSeconds: Seconds
+    /// Requests sent.
+    var requests: Int
+    /// Never answered.
+    var failed: Int
+    /// Sent more than once; most of them were answered.
+    var retried: Int
+    /// Cut after their first byte.
+    var interrupted: Int
+    /// Still running when the run ended.
+    var unfinished: Int
+    /// Sent later than due, because the load generator itself was slow: with many of these, distrust the times.
+    var late: Int
+    var ttftSeconds: TTFT
+    /// For each source region, which fraction of its answers came from which cluster.
+    var share: [String: [String: Double]]
+    /// The fraction of answers that came from a cluster outside the client's region.
+    var remoteShare: Double?
+    /// See ``Recovery``; `nil` when nothing was made to fail.
+    var recoverySeconds: Seconds?
+    /// The last plan that was seen in force.
+    var plan: PlanStamp
+    /// Processes that ended by themselves.
+    var lostProcesses: [String]
+    /// Where the logs are.
+    var directory: String
+
+    private enum CodingKeys: String, CodingKey {
+        case policy, seed
+        case durationSeconds = "duration_seconds"
+        case requests, failed, retried, interrupted, unfinished, late
+        case ttftSeconds = "ttft_seconds"
+        case share
+        case remoteShare = "remote_share"
+        case recoverySeconds = "recovery_seconds"
+        case plan
+        case lostProcesses = "lost_processes"
+        case directory
+    }
+
+    /// Counts a run's records.
+    ///
+    /// - Parameter region: The region in which a cluster stands.
+    init(ledger: Ledger, durationSeconds: Seconds, region: (String) -> RegionName?) {
+        let ttfts = ledger.records.compactMap(\.ttft).sorted()
+        let answered = ledger.records.filter { $0.cluster != nil }
+        self.policy = ""
+        self.seed = 0
+        self.durationSeconds = durationSeconds
+        self.requests = ledger.sent
+        self.failed = ledger.failed
+        self.retried = ledger.retried
+        self.interrupted = ledger.interrupted
+        self.unfinished = ledger.sent - ledger.records.count { $0.outcome != .unfinished }
+        self.late = ledger.late
+        self.ttftSeconds = TTFT(
+            p50: Percentile.of(ttfts, 0.50),
+            p90: Percentile.of(ttfts, 0.90),
+            p99: Percentile.of(ttfts, 0.99)
+        )
+        self.share = Dictionary(grouping: answered, by: \.source.text).mapValues { records in
+            Dictionary(grouping: records.compactMap(\.cluster)) { $0 }
+                .mapValues { Double($0.count) / Double(records.count) }
+        }
+        let remote = answered.count { $0.cluster.flatMap(region) != $0.source }
+        self.remoteShare = answered.isEmpty ? nil : Double(remote) / Double(answered.count)
+        self.recoverySeconds = ledger.failedAt.map { Recovery.seconds(ledger.records, failureAt: $0) }
+        self.plan = PlanStamp()
+        self.lostProcesses = []
+        self.directory = ""
+    }
+
+    /// One line of JSON; what is not known is `null`, and every number of seconds is rounded to the microsecond.
+    func json() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        func rounded(_ value: Double?) -> Double? { value.map { ($0 * 1e6).rounded() / 1e6 } }
+        try container.encode(self.policy, forKey: .policy)
+        try container.encode(self.seed, forKey: .seed)
+        try container.encode(rounded(self.durationSeconds), forKey: .durationSeconds)
+        try container.encode(self.requests, forKey: .requests)
+        try container.encode(self.failed, forKey: .failed)
+        try container.encode(self.retried, forKey: .retried)
+        try container.encode(self.interrupted, forKey: .interrupted)
+        try container.encode(self.unfinished, forKey: .unfinished)
+        try container.encode(self.late, forKey: .late)
+        try container.encode(
+            [
+                "p50": rounded(self.ttftSeconds.p50), "p90": rounded(self.ttftSeconds.p90),
+                "p99": rounded(self.ttftSeconds.p99),
+            ],
+            forKey: .ttftSeconds
+        )
+        try container.encode(self.share.mapValues { $0.mapValues { rounded($0) } }, forKey: .share)
+        try container.encode(rounded(self.remoteShare), forKey: .remoteShare)
+        try container.encode(rounded(self.recoverySeconds), forKey: .recoverySeconds)
+        try container.encode(
+            ["epoch": self.plan.epoch, "generation": self.plan.generation],
+            forKey: .plan
+        )
+        try container.encode(self.lostProcesses, forKey: .lostProcesses)
+        try container.encode(self.directory, forKey: .directory)
+    }
+}

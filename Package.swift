@@ -117,8 +117,7 @@ let rooms: [Room] = [
     ),
     Room(
         name: "EngineScraping", floor: .doors, pure: false, uses: ["FleetModel", "EngineSignals"],
-        products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .logging], testUses: ["TestKit"],
-        testProducts: [.nioPosix]
+        products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .lifecycle], testUses: ["TestKit"]
     ),
     Room(
         name: "GossipTransport", floor: .doors, pure: false, uses: ["FleetModel", "WireProtocol"],

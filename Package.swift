@@ -101,7 +101,10 @@ let rooms: [Room] = [
         name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
         testUses: ["TestKit"]
     ),
-    Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
+    Room(
+        name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"],
+        testUses: ["TestKit", "EngineModel"]
+    ),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),

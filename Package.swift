@@ -41,7 +41,6 @@ struct Product {
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
-    static let nioHTTPTypes = Product(name: "HTTPTypes", package: "swift-http-types")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")

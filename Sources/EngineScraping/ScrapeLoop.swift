@@ -29,7 +29,7 @@ package struct ScrapeLoop: Service {
     }
 
     /// Scrapes until the task is cancelled or the service group shuts down.
-    package func run() async throws {
+    package func run() async {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 for endpoint in self.endpoints {

@@ -66,7 +66,8 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
             try await withRawServer {
                 try await $0.page("trtllm_num_requests_running 1\n")
             } _: { endpoint, _ in
-                #expect(try await scraper.scrape(endpoint).get().running == 1)
+                let reading = try await scraper.scrape(endpoint).get()
+                #expect(reading.running == 1)
             }
         }
     }
@@ -141,7 +142,8 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
                 gone = endpoint
             }
             let scraper = EngineScraper(client: client, deadline: .seconds(20))
-            #expect(await scraper.scrape(try #require(gone)) == .failure(.refused))
+            let endpoint = try #require(gone)
+            #expect(await scraper.scrape(endpoint) == .failure(.refused))
         }
     }
 }
@@ -172,8 +174,8 @@ extension Result where Success == EngineReading, Failure == ScrapeFault {
                     ) { endpoint, result in report.yield((endpoint, result)) }
 
                     var pool = PoolObserver(pool: try PoolName("chat"), endpoints: [good, hanging])
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        group.addTask { try await loop.run() }
+                    await withTaskGroup(of: Void.self) { group in
+                        group.addTask { await loop.run() }
                         var readings = 0
                         var failures = 0
                         for await (endpoint, result) in results {

@@ -54,8 +54,10 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     init(worker: Worker) { self.worker = worker }
 
+    /// Bytes that wait here for either side, the body kept for another try included.
     var bufferedBytes: Int {
-        (try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        let waiting = try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
     }
 
     // MARK: Exchange

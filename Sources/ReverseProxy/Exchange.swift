@@ -119,6 +119,9 @@ struct Exchange {
     /// Whether what is read of the request goes to the upstream at once.
     var sendsUpstream: Bool { self.stage == .waiting || self.stage == .answering }
 
+    /// Bytes of the body that are kept for this or another try.
+    var replayBytes: Int { self.replay?.reduce(0) { $0 + $1.readableBytes } ?? 0 }
+
     /// Whether the client has sent the whole request.
     var isRequestWhole: Bool { self.requestEnd != nil }
 

@@ -79,7 +79,7 @@ package final class ProxyServer: Service {
         self.shares.reduce(into: ProxyCounters()) { $0 += $1.counters.snapshot }
     }
 
-    /// Bytes that wait in this process for clients that read slowly.
+    /// Bytes that wait in this process for whoever reads slowly, bodies kept for another try included.
     package func bufferedBytes() async throws -> Int {
         var sum = 0
         for share in self.shares { sum += try await share.run { $0.bufferedBytes() } }

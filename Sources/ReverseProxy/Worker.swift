@@ -92,7 +92,7 @@ final class Worker {
         self.drained.take()?.succeed()
     }
 
-    /// Bytes that wait in this process for clients that read slowly.
+    /// Bytes that wait in this process for whoever reads slowly.
     func bufferedBytes() -> Int { self.clients.values.reduce(0) { $0 + $1.bufferedBytes } }
 
     // MARK: Upstreams

@@ -85,11 +85,15 @@ final class Worker {
         return promise.futureResult
     }
 
-    /// Closes everything, finished or not.
-    func closeAll() {
+    /// Closes every client, served or not.
+    func closeClients() {
         for client in self.clients.values { client.closeNow() }
+    }
+
+    /// Lets go of what is left when no client is.
+    func stop() {
         for connection in self.idle.values.joined() { connection.close() }
-        self.drained.take()?.succeed()
+        self.wheel = TimerWheel()
     }
 
     /// Bytes that wait in this process for whoever reads slowly.

@@ -151,6 +151,33 @@ import Testing
         try await upstream.stop()
     }
 
+    @Test func `a client that only ends its side has gone as well`() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address]) { world in
+            let client = try await world.client()
+            client.send(.get())
+            let model = try await upstream.connection(0)
+            try await model.receive("\r\n\r\n")
+            client.endOutput()
+            try await model.receiveClose()
+        }
+        try await upstream.stop()
+    }
+
+    @Test func `a client that leaves at once leaves nothing in flight`() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address]) { world in
+            let client = try await world.client()
+            client.send(.get("/1"))
+            client.close()
+            try await world.director.record.wait { $0.forwards == $0.terminal.count }
+            let next = try await world.client()
+            next.send(.get("/2"))
+            try await world.director.record.wait { $0.outcomes.contains { $0.event == .sent } }
+        }
+        try await upstream.stop()
+    }
+
     @Test func `a client that stops in the middle of its body is answered and let go`() async throws {
         let upstream = try await Upstream.start()
         try await ProxyWorld.with([upstream.address], settings: { $0.clientTimeout = 0.5 }) { world in

@@ -91,6 +91,21 @@ import Testing
         try await upstream.stop()
     }
 
+    @Test func `a client beyond the limit is turned away`() async throws {
+        let loops = Array(MultiThreadedEventLoopGroup.singleton.makeIterator()).count
+        try await ProxyWorld.with([], settings: { $0.maxConnections = loops }) { world in
+            var clients: [Peer] = []
+            while world.proxy.counters.connectionsRefused == 0 {
+                let client = try await world.client()
+                client.send(.get())
+                clients.append(client)
+                try await client.state.wait { $0.text.contains("nobody is left") || $0.isClosed }
+            }
+            #expect(clients.count > 1)
+            #expect(world.proxy.counters.connectionsOpen <= loops)
+        }
+    }
+
     @Test func `a graceful shutdown lets an answer end and refuses what comes after`() async throws {
         let upstream = try await Upstream.start()
         try await ProxyWorld.with([upstream.address], settings: { $0.drainTimeout = 30 }) { world in

@@ -7,7 +7,9 @@ struct TraceRow: Hashable, Sendable {
     var time: Seconds
     var promptTokens: Int
     var outputTokens: Int
-    /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text. Empty: unknown.
+    /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text.
+    ///
+    /// Empty when the trace does not tell.
     var blocks: [UInt64] = []
 }
 
@@ -48,8 +50,7 @@ enum Trace {
     }
 
     static func parse(_ text: String, file: String) throws(TraceError) -> [TraceRow] {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-            .map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         let isMooncake = lines.first { !$0.isEmpty }?.hasPrefix("{") ?? false
         var rows =
             isMooncake ? try MooncakeTrace.rows(of: lines, file: file) : try AzureTrace.rows(of: lines, file: file)

@@ -59,7 +59,10 @@ struct Report: Codable, Hashable, Sendable {
 
     /// Counts a run's records.
     ///
-    /// - Parameter region: The region in which a cluster stands.
+    /// - Parameters:
+    ///   - ledger: What the clients saw.
+    ///   - durationSeconds: How long they sent.
+    ///   - region: The region in which a cluster stands.
     init(ledger: Ledger, durationSeconds: Seconds, region: (String) -> RegionName?) {
         let ttfts = ledger.records.compactMap(\.ttft).sorted()
         let answered = ledger.records.filter { $0.cluster != nil }

@@ -18,14 +18,6 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-/// Generated code is not ours to polish: it keeps the language mode and loses the warnings-as-errors.
-let generated: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
-
 /// A product of another package that a room uses.
 struct Product {
     let name: String
@@ -39,9 +31,11 @@ struct Product {
     static let deque = Product(name: "DequeModule", package: "swift-collections")
     static let grdb = Product(name: "GRDB", package: "GRDB.swift")
     static let grpcCore = Product(name: "GRPCCore", package: "grpc-swift-2")
+    static let grpcInProcess = Product(name: "GRPCInProcessTransport", package: "grpc-swift-2")
     static let grpcProtobuf = Product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
     static let grpcTransport = Product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
     static let hummingbird = Product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdCore = Product(name: "HummingbirdCore", package: "hummingbird")
     static let lifecycle = Product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
@@ -68,18 +62,20 @@ struct Room {
     var pure = true
     var uses: [String] = []
     var products: [Product] = []
-    var settings = strict
     var testUses: [String] = []
     var testProducts: [Product] = []
     var isTested = true
     var isExecutable = false
+    var exclude: [String] = []
 
     var targets: [Target] {
         let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
         let target: Target =
             self.isExecutable
-            ? .executableTarget(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
-            : .target(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
+            ? .executableTarget(name: self.name, dependencies: dependencies, swiftSettings: strict)
+            : .target(
+                name: self.name, dependencies: dependencies, exclude: self.exclude, swiftSettings: strict
+            )
         guard self.isTested else { return [target] }
         let tests = Target.testTarget(
             name: "\(self.name)Tests",
@@ -95,14 +91,17 @@ struct Room {
 let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words),
-    Room(name: "Exposition", floor: .words),
+    Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
     Room(
         name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf], settings: generated
+        products: [.protobuf, .grpcCore, .grpcProtobuf], exclude: ["proto"]
     ),
 
     // Thinking rooms
-    Room(name: "EngineModel", floor: .thinking, products: [.deque], testUses: ["TestKit"]),
+    Room(
+        name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
+        testUses: ["TestKit"]
+    ),
     Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
@@ -111,14 +110,16 @@ let rooms: [Room] = [
 
     // Doors
     Room(
+        name: "ConfigurationFiles", floor: .doors, pure: false, uses: ["FleetModel"], products: [.yams]
+    ),
+    Room(
         name: "EngineScraping", floor: .doors, pure: false, uses: ["FleetModel", "EngineSignals"],
         products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .logging], testUses: ["TestKit"],
         testProducts: [.nioPosix]
     ),
     Room(
         name: "GossipTransport", floor: .doors, pure: false, uses: ["FleetModel", "WireProtocol"],
-        products: [.grpcCore, .grpcTransport, .grpcProtobuf, .protobuf, .logging, .lifecycle],
-        testUses: ["TestKit"]
+        products: [.grpcCore, .grpcProtobuf, .protobuf], testUses: ["TestKit"], testProducts: [.grpcInProcess]
     ),
     Room(
         name: "Observability", floor: .doors, pure: false, uses: ["Exposition"],
@@ -127,48 +128,60 @@ let rooms: [Room] = [
     ),
     Room(
         name: "PlanStream", floor: .doors, pure: false, uses: ["FleetModel", "Leadership", "WireProtocol"],
-        products: [.grpcCore, .grpcTransport, .grpcProtobuf, .protobuf, .crypto, .logging, .lifecycle],
-        testUses: ["TestKit"]
+        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto], testUses: ["TestKit"],
+        testProducts: [.grpcInProcess]
     ),
     Room(
         name: "ReverseProxy", floor: .doors, pure: false, uses: ["FleetModel"],
         products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle], testUses: ["TestKit"],
         testProducts: [.nioEmbedded]
     ),
-    Room(name: "StateStore", floor: .doors, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "StateStore", floor: .doors, testUses: ["TestKit"]),
     Room(
-        name: "StateStoreSQLite", floor: .doors, pure: false, uses: ["FleetModel", "StateStore"],
+        name: "StateStoreSQLite", floor: .doors, pure: false, uses: ["StateStore"],
         products: [.grdb], testUses: ["TestKit"]
+    ),
+    Room(
+        name: "WireTransport", floor: .doors, pure: false, uses: ["FleetModel"],
+        products: [.grpcCore, .grpcTransport, .lifecycle], testUses: ["TestKit", "GossipTransport", "WireProtocol"]
     ),
 
     // Programs
     Room(
-        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "Observability"],
-        products: [.hummingbird, .nioCore, .logging, .lifecycle], testUses: ["TestKit", "EngineSignals"],
-        testProducts: [.asyncHTTPClient]
+        name: "ProgramShell", floor: .programs, pure: false, uses: ["ConfigurationFiles", "Observability"],
+        products: [.argumentParser, .logging, .lifecycle, .unixSignals], testUses: ["TestKit"]
+    ),
+    Room(
+        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition"],
+        products: [
+            .argumentParser, .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
+            .unixSignals,
+        ],
+        testUses: ["TestKit"], testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),
     Room(
         name: "AgentProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport", "Observability",
+            "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
+            "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient], testUses: ["TestKit"]
     ),
     Room(
         name: "HubProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "GossipCore", "GossipTransport", "Leadership", "Observability", "PlanStream",
-            "StateStore", "StateStoreSQLite", "WeightSolver",
+            "FleetModel", "ConfigurationFiles", "Exposition", "GossipCore", "GossipTransport", "Leadership",
+            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams, .grpcCore, .grpcTransport], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle], testUses: ["TestKit"]
     ),
     Room(
         name: "GatewayProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "Exposition", "GossipTransport", "Leadership", "Observability", "PlanStream",
-            "RequestRouting", "ReverseProxy",
+            "FleetModel", "ConfigurationFiles", "Exposition", "GossipTransport", "Leadership", "Observability",
+            "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
         ],
-        products: [.logging, .lifecycle, .yams, .asyncHTTPClient, .nioCore], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix], testUses: ["TestKit"]
     ),
     Room(
         name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel"],
@@ -184,7 +197,7 @@ let rooms: [Room] = [
     ),
 
     // Proving
-    Room(name: "TestKit", floor: .proving),
+    Room(name: "TestKit", floor: .proving, uses: ["StateStore"]),
 ]
 
 /// The rooms that this build needs, with everything below them.

@@ -1,0 +1,168 @@
+import FleetModel
+
+/// Learns how many requests per second one endpoint can finish at the current mix of lengths, without knowing
+/// its hardware.
+///
+/// Each window gives one point of the step model ``StepModel``. Points are kept in bins over log₂ of the running
+/// requests, two per octave, so that what was learned at another load is not forgotten; a ridge regression holds
+/// the coefficients near what physics says of an idle engine until the load says more. The capacity is the model's
+/// throughput with all seats taken. What is measured at saturation outweighs the model, and at first no estimate
+/// may run far ahead of what has been seen.
+///
+/// Differences from `design/solver.md`: the trust region widens with the evidence (see `trust`), and an engine
+/// without token counters is fitted by Little's law (see `normalised`).
+struct CapacityEstimate: Sendable {
+    /// The moving averages that give the mix of lengths, in seconds.
+    private static let mixMemory: Seconds = 20
+    /// A prompt token's time when the engine says no time to first token: 33,000 tokens a second.
+    private static let usualPromptTokenTime: Seconds = 3e-5
+    /// The seats of an engine that never said and never filled them: vLLM's usual `--max-num-seqs`.
+    private static let usualSeats = 256.0
+    /// The share of the KV cache that fills before requests wait or are pushed out.
+    private static let kvFull = 0.92
+
+    private let settings: SignalSettings
+    private var bins: [Int: LoadBin] = [:]
+
+    // Moving averages, per second
+    private var finished = Average()
+    private var begun = Average()
+    private var generated = Average()
+    private var uncachedPrompt = Average()
+    private var running = Average()
+
+    /// The shortest mean time between tokens seen, which drifts up slowly so that a fluke is forgotten.
+    private var shortestITL: Seconds?
+    /// Time to first token while nothing waits.
+    private(set) var unloadedTTFT: Seconds?
+    /// KV-cache use per running request.
+    private var kvUsePerRequest: Double?
+    private var saturation: [Bool] = []
+    private var saturatedThroughput: Double?
+    private var saturatedRunning: Double?
+    private var greatestThroughput = 0.0
+    private var windows = 0.0
+    private var knownSeats: Double?
+    private var kvTokens: Double?
+
+    init(settings: SignalSettings) {
+        self.settings = settings
+        self.knownSeats = settings.maxRunning.map(Double.init)
+    }
+
+    /// Whether requests have been waiting in six of the last eight windows: a single queue during a long
+    /// prefill is no saturation.
+    var isSaturated: Bool { self.saturation.count { $0 } >= 6 }
+
+    mutating func learn(_ raw: LoadWindow, seats: Int?, kvTokens: Double?) {
+        self.knownSeats = (self.settings.maxRunning ?? seats).map(Double.init)
+        self.kvTokens = kvTokens
+        let share = 1 - Math.exp(-raw.length / Self.mixMemory)
+        self.running.add(raw.running, share)
+        self.finished.add(raw.finished, share)
+        let window = self.normalised(raw)
+        self.begun.add(window.begun ?? window.finished, share)
+        self.generated.add(window.generated ?? 0, share)
+        self.uncachedPrompt.add(window.uncachedPrompt ?? 0, share)
+
+        if let itl = window.itl, itl > 0, window.running >= 0.8 {
+            self.windows += 1
+            self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl
+            let bin = LoadBin(running: window.running, promptInStep: (window.uncachedPrompt ?? 0) * itl, itl: itl)
+            let octave = Int((2 * Math.log2(window.running)).rounded())
+            if self.bins[octave]?.add(bin) == nil { self.bins[octave] = bin }
+        }
+        if let ttft = window.ttft, window.waiting < 0.2 {
+            // Falls quickly and rises slowly: the low side is the unloaded side.
+            self.unloadedTTFT = self.unloadedTTFT.map { $0 + (ttft < $0 ? 0.3 : 0.02) * (ttft - $0) } ?? ttft
+        }
+        if let kvUse = window.kvUse, kvUse > 0.004, window.running >= 0.8 {
+            let perRequest = kvUse / window.running
+            self.kvUsePerRequest = self.kvUsePerRequest.map { $0 + 0.03 * (perRequest - $0) } ?? perRequest
+        }
+        self.saturation = (self.saturation + [window.waiting >= max(2, 0.1 * window.running)]).suffix(8)
+        if self.isSaturated {
+            self.saturatedThroughput =
+                self.saturatedThroughput.map { $0 + 0.08 * (window.finished - $0) } ?? self.finished.value
+            self.saturatedRunning = self.saturatedRunning.map { $0 + 0.1 * (window.running - $0) } ?? window.running
+        }
+        self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
+    }
+
+    /// Requests per second with every seat taken; `nil` before anything has been served.
+    var capacity: Double? {
+        guard let model = self.model, let lengthOut = self.lengthOut else { return nil }
+        var capacity = model.throughput(running: self.seats, lengthIn: self.lengthIn, lengthOut: lengthOut)
+        if self.isSaturated, let measured = self.saturatedThroughput { capacity = 0.3 * capacity + 0.7 * measured }
+        return min(capacity, self.trust * self.greatestThroughput)
+    }
+
+    /// The most requests that run at once: what the settings or the engine say, the KV cache, and what
+    /// saturation has shown, whichever is least.
+    var seats: Double {
+        var seats = self.knownSeats ?? Self.usualSeats
+        if let perRequest = self.kvUsePerRequest { seats = min(seats, Self.kvFull / perRequest) }
+        if let saturated = self.saturatedRunning { seats = min(seats, max(1, saturated * 1.02)) }
+        return seats
+    }
+
+    /// Requests finished per second, averaged.
+    var throughput: Double { self.finished.value }
+
+    /// The fitted step; `nil` before any token has been timed.
+    var model: StepModel? {
+        guard let a = self.shortestITL else { return nil }
+        let context: Double
+        if let perRequest = self.kvUsePerRequest, let kvTokens = self.kvTokens {
+            context = perRequest * kvTokens
+        } else {
+            context = self.lengthIn + (self.lengthOut ?? 0) / 2
+        }
+        // Weights (a) and context (b) are both read through the same memory, so their ratio does not depend on
+        // the hardware; 1.43 was fitted on decode times of Llama-8B and 70B.
+        let b = 1.43 * self.settings.kvTokenPerWeights * max(context, 1) * a
+        let c = self.unloadedTTFT.map { max(($0 - a) / max(self.lengthIn, 1), 1e-7) } ?? Self.usualPromptTokenTime
+        let bins = self.bins.sorted { $0.key < $1.key }.map(\.value)
+        return StepModel.fit(bins, prior: StepModel(a: 0.98 * a, b: b, c: c))
+    }
+
+    private var lengthIn: Double { self.uncachedPrompt.value / max(self.begun.value, 1e-9) }
+
+    private var lengthOut: Double? {
+        self.finished.value > 0 && self.generated.value > 0 ? self.generated.value / self.finished.value : nil
+    }
+
+    /// How far over the greatest throughput seen an estimate may lie: twice at first, once more for every ten
+    /// seconds of evidence.
+    ///
+    /// A wrong prior then costs little, and a long quiet time is no prison.
+    private var trust: Double { 2 + self.windows / 10 }
+
+    /// The window with its gaps filled.
+    ///
+    /// Without a token time, running requests take turns: `ITL = n/G`. Without token counters a whole request
+    /// counts as one token: by Little's law its time is `n/X`, of the averages, since requests are too few in
+    /// one window; prompts then are part of that time.
+    private func normalised(_ raw: LoadWindow) -> LoadWindow {
+        var window = raw
+        if let generated = raw.generated {
+            if raw.itl == nil, generated > 0 { window.itl = raw.running / generated }
+        } else {
+            window.generated = raw.finished
+            window.uncachedPrompt = nil
+            window.itl = self.finished.value > 0 ? self.running.value / self.finished.value : nil
+        }
+        return window
+    }
+}
+
+/// A moving average that begins with its first value.
+struct Average: Hashable, Sendable {
+    private(set) var value = 0.0
+    private var hasBegun = false
+
+    mutating func add(_ sample: Double, _ share: Double) {
+        self.value += (self.hasBegun ? share : 1) * (sample - self.value)
+        self.hasBegun = true
+    }
+}

@@ -1,0 +1,88 @@
+package import FleetModel
+
+/// What is known of one endpoint: its last reading, how fresh that is, and what it has taught.
+package struct EndpointTracker: Sendable {
+    package let endpoint: EndpointAddress
+    /// Failed scrapes since the last good one.
+    package private(set) var failuresInARow = 0
+    /// The fault of the last scrape; `nil` after a good one.
+    package private(set) var lastFault: ScrapeFault?
+    /// The last good reading, however old.
+    package private(set) var lastReading: EngineReading?
+    private var readAt: Seconds = -.infinity
+    private let settings: SignalSettings
+    private var meter = WindowMeter()
+    private(set) var estimate: CapacityEstimate
+    private(set) var lastWindow: LoadWindow?
+
+    package init(endpoint: EndpointAddress, settings: SignalSettings = SignalSettings()) {
+        self.endpoint = endpoint
+        self.settings = settings
+        self.estimate = CapacityEstimate(settings: settings)
+    }
+
+    /// Takes a good reading, taken at `now`.
+    package mutating func read(_ reading: EngineReading, now: Seconds) -> EndpointSample {
+        self.observe(reading, now: now)
+        return self.sample(now: now)
+    }
+
+    /// Takes a failed scrape.
+    package mutating func failed(_ fault: ScrapeFault, now: Seconds) -> EndpointSample {
+        self.failuresInARow += 1
+        self.lastFault = fault
+        return self.sample(now: now)
+    }
+
+    /// Whether the last reading may be relied upon: it says the load, is young enough, and not too many scrapes
+    /// have failed since.
+    package func isFresh(now: Seconds) -> Bool {
+        self.load != nil && self.failuresInARow < self.settings.staleAfterFailures
+            && now - self.readAt <= self.settings.staleAfter
+    }
+
+    /// The endpoint as its gateways shall see it; without a load unless fresh.
+    package func sample(now: Seconds) -> EndpointSample {
+        let isFresh = self.isFresh(now: now)
+        return EndpointSample(
+            endpoint: self.endpoint,
+            load: isFresh ? self.load : nil,
+            takenAt: isFresh ? self.readAt : now
+        )
+    }
+
+    /// Times that the engine was seen to have restarted, or to have changed its ranks.
+    package var restarts: Int { self.meter.restarts }
+
+    /// Requests per second that this endpoint can finish at the current mix; `nil` before it has served any.
+    package var capacity: Double? { self.estimate.capacity }
+
+    /// Takes a reading, and gives the window that it closed.
+    @discardableResult
+    mutating func observe(_ reading: EngineReading, now: Seconds) -> LoadWindow? {
+        self.failuresInARow = 0
+        self.lastFault = nil
+        self.lastReading = reading
+        self.readAt = now
+        guard let window = self.meter.add(reading, now: now) else { return nil }
+        self.lastWindow = window
+        self.estimate.learn(window, seats: reading.seats, kvTokens: reading.kvTokens)
+        return window
+    }
+
+    /// The load of the last reading.
+    ///
+    /// An engine that only counts its busy time runs what the last window says.
+    var load: EndpointLoad? {
+        guard let reading = self.lastReading, let waiting = reading.waiting,
+            let running = reading.running ?? self.lastWindow.map({ Int($0.running.rounded()) })
+        else { return nil }
+        return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse)
+    }
+
+    /// The most requests that run here at once; before the first window, only what was said of it.
+    var seats: Double? {
+        guard self.lastWindow == nil else { return self.estimate.seats }
+        return (self.settings.maxRunning ?? self.lastReading?.seats).map(Double.init)
+    }
+}

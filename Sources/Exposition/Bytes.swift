@@ -1,0 +1,96 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The bytes that mean something in an exposition.
+enum Byte {
+    static let newline = UInt8(ascii: "\n")
+    static let carriageReturn = UInt8(ascii: "\r")
+    static let space = UInt8(ascii: " ")
+    static let tab = UInt8(ascii: "\t")
+    static let hash = UInt8(ascii: "#")
+    static let quote = UInt8(ascii: "\"")
+    static let backslash = UInt8(ascii: "\\")
+    static let comma = UInt8(ascii: ",")
+    static let equals = UInt8(ascii: "=")
+    static let openBrace = UInt8(ascii: "{")
+    static let closeBrace = UInt8(ascii: "}")
+
+    static func isBlank(_ byte: UInt8) -> Bool { byte == space || byte == tab }
+
+    static func endsName(_ byte: UInt8) -> Bool {
+        byte == openBrace || byte == space || byte == tab || byte == carriageReturn
+    }
+
+    static func isInLabelName(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+}
+
+/// Walks over bytes by offset; every function stays inside the buffer.
+extension UnsafeRawBufferPointer {
+    /// The bytes from `start` to before `end`.
+    func part(_ start: Int, _ end: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: self[start..<end])
+    }
+
+    /// The offset of the first `byte` at or after `start`.
+    func offset(of byte: UInt8, from start: Int) -> Int? {
+        guard start < self.count, let base = self.baseAddress,
+            let found = memchr(base + start, CInt(byte), self.count - start)
+        else { return nil }
+        return UnsafeRawPointer(found) - base
+    }
+
+    func hasSameBytes(as other: UnsafeRawBufferPointer) -> Bool {
+        guard self.count == other.count else { return false }
+        guard let own = self.baseAddress, let theirs = other.baseAddress else { return true }
+        return memcmp(own, theirs, self.count) == 0
+    }
+
+    /// The offset of the first byte at or after `start` that is no blank; `count` when there is none.
+    func skippingBlanks(from start: Int) -> Int {
+        var offset = start
+        while offset < self.count, Byte.isBlank(self[offset]) { offset += 1 }
+        return offset
+    }
+
+    /// The offset after the closing quote of the text that opens at `start`.
+    func endOfQuoted(from start: Int) -> Int? {
+        var offset = start + 1
+        while offset < self.count {
+            switch self[offset] {
+            case Byte.quote: return offset + 1
+            case Byte.backslash: offset += 2
+            default: offset += 1
+            }
+        }
+        return nil
+    }
+
+    /// The text of these bytes with `\\`, `\"` and `\n` resolved; what is not UTF-8 is repaired.
+    func unescaped() -> String {
+        guard self.contains(Byte.backslash) else { return String(decoding: self, as: UTF8.self) }
+        var bytes: [UInt8] = []
+        var offset = 0
+        while offset < self.count {
+            if self[offset] == Byte.backslash, offset + 1 < self.count {
+                offset += 1
+                bytes.append(self[offset] == UInt8(ascii: "n") ? Byte.newline : self[offset])
+            } else {
+                bytes.append(self[offset])
+            }
+            offset += 1
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

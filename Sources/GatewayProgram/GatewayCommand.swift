@@ -1,0 +1,101 @@
+package import ArgumentParser
+import FleetModel
+import Foundation
+import Logging
+import NIOPosix
+import Observability
+import PlanStream
+import ProgramShell
+import ReverseProxy
+import ServiceLifecycle
+import WireTransport
+
+/// `isobar gateway`: one regional front door.
+package struct GatewayCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "gateway",
+        abstract: "Run a regional gateway: an OpenAI-compatible front door for every pool.",
+        discussion: """
+            Sends each request to a cluster by the hub's plan and to an endpoint by the agents' samples: local endpoints \
+            directly, other regions through their gateways. Keeps the last plan on disk and goes on when the hub is gone.
+
+            The file:
+              gateway: us-east-gw            # this replica's name
+              region: us-east
+              listen: 127.0.0.1:8080         # clients: http://127.0.0.1:8080/v1
+              admin: 127.0.0.1:8081          # /livez /readyz /metrics /v1/status
+              hub: [127.0.0.1:7400]
+              agents: [127.0.0.1:7501]       # of this region
+              peers:                         # gateways of other regions
+                - {region: europe-west, address: 127.0.0.1:8180}
+              planFile: /var/lib/isobar/us-east-gw.plan
+              policy: ours                   # or nearest, round-robin
+              pools:
+                - {name: default/llama, path: /}
+            """
+    )
+
+    @Option(help: ArgumentHelp("The gateway's YAML file.", valueName: "file"))
+    var config: String
+
+    @OptionGroup var options: RunOptions
+
+    package init() {}
+
+    package func run() async throws {
+        try await self.options.run("gateway") {
+            let configuration = try GatewayConfiguration(file: self.config)
+            let logger = Logger(label: "isobar.gateway")
+            let clock = MonotonicClock()
+            let gateway = Gateway(
+                configuration: configuration,
+                plan: Self.planOnDisk(configuration.planFile, logger),
+                clock: clock,
+                logger: logger
+            )
+            let hubs = try configuration.hubs.map { try WireClient(to: $0, field: "hub") }
+            let agents = try configuration.agents.map { try WireClient(to: $0, field: "agents") }
+            var settings = ProxySettings()
+            settings.drainTimeout = 4
+            let proxy = ProxyServer(
+                host: configuration.listen.host,
+                port: configuration.listen.port,
+                director: gateway,
+                settings: settings,
+                group: MultiThreadedEventLoopGroup.singleton,
+                logger: logger
+            )
+            var services: [any Service] = []
+            if let admin = configuration.admin {
+                services.append(
+                    AdminServer(
+                        host: admin.host,
+                        port: admin.port,
+                        pages: AdminPages(
+                            readiness: { gateway.readiness() },
+                            metrics: { gateway.metrics(proxy.counters) },
+                            documents: ["/v1/status": { try AdminPages.json(gateway.status()) }]
+                        )
+                    )
+                )
+            }
+            services += hubs + agents
+            services.append(GatewayLoop(gateway: gateway, hubs: hubs, agents: agents))
+            services.append(proxy)
+            return services
+        }
+    }
+
+    /// A damaged file is no reason not to serve: the hub sends the plan anew.
+    private static func planOnDisk(_ path: String?, _ logger: Logger) -> Plan? {
+        guard let path else { return nil }
+        do {
+            guard let plan = try PlanFile(path: path).load() else { return nil }
+            logger.info("plan from disk", metadata: ["plan": "\(plan.version)", "file": "\(path)"])
+            return plan
+        } catch {
+            logger.error("plan on disk refused", metadata: ["reason": "\(error)"])
+            return nil
+        }
+    }
+}

@@ -1,0 +1,60 @@
+import ConfigurationFiles
+import FleetModel
+import RequestRouting
+
+/// What `gateway.yaml` says.
+struct GatewayConfiguration: Sendable {
+    struct Pool: Sendable {
+        var name: PoolName
+        /// Requests whose path begins with this belong to the pool; it is cut off before they are sent on.
+        var path: String
+    }
+
+    var gateway: GatewayName
+    var region: RegionName
+    /// Where clients connect (HTTP).
+    var listen: EndpointAddress
+    var admin: EndpointAddress?
+    var hubs: [EndpointAddress]
+    /// The agents of the region, whose samples decide between endpoints.
+    var agents: [EndpointAddress]
+    /// The gateways of other regions.
+    var peers: [RegionName: [EndpointAddress]]
+    /// Where the last good plan is kept.
+    var planFile: String?
+    var policy: RoutingPolicy
+    /// Longest path first.
+    var pools: [Pool]
+
+    init(file: String) throws(ConfigurationError) {
+        var fields = try YAMLFields(file: file)
+        self.gateway = try fields.required("gateway") { try GatewayName($0) }
+        let region = try fields.required("region") { try RegionName($0) }
+        self.region = region
+        self.listen = try fields.required("listen") { try EndpointAddress($0) }
+        self.admin = try fields.optional("admin") { try EndpointAddress($0) }
+        self.hubs = try fields.list("hub") { try EndpointAddress($0) }
+        self.agents = try fields.list("agents") { try EndpointAddress($0) }
+        let peers = try fields.mappings("peers") { (peer) throws(ConfigurationError) in
+            let peerRegion = try peer.required("region") { try RegionName($0) }
+            guard peerRegion != region else {
+                throw peer.error("region", "is this gateway's own; peers are gateways of other regions")
+            }
+            return (peerRegion, try peer.required("address") { try EndpointAddress($0) })
+        }
+        self.peers = Dictionary(grouping: peers, by: \.0).mapValues { $0.map(\.1) }
+        self.planFile = try fields.optional("planFile") { $0 }
+        self.policy = try fields.choice("policy", default: .ours)
+        let pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
+            let path = try pool.optional("path") { $0 } ?? "/"
+            guard path.hasPrefix("/") else { throw pool.error("path", "\"\(path)\" must begin with /") }
+            return Pool(name: try pool.required("name") { try PoolName($0) }, path: path)
+        }
+        self.pools = pools.sorted { $0.path.utf8.count > $1.path.utf8.count }
+        guard !pools.isEmpty else { throw fields.error("pools", "is empty; name at least one pool") }
+        if let twice = Dictionary(grouping: pools, by: \.path).first(where: { $0.value.count > 1 }) {
+            throw fields.error("pools", "path \(twice.key) belongs to \(twice.value.count) pools; give each its own")
+        }
+        try fields.finish()
+    }
+}

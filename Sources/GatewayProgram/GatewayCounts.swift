@@ -1,0 +1,121 @@
+import Exposition
+import FleetModel
+import RequestRouting
+import ReverseProxy
+
+/// What a gateway counts of its decisions; labels are names from closed or configured sets.
+struct GatewayCounts: Sendable {
+    struct PickKey: Hashable, Sendable {
+        let pool: PoolName
+        let band: Band
+        let cluster: ClusterName
+        let reason: PickReason
+    }
+
+    /// The bounds of vLLM's own histogram, in seconds.
+    static let ttftBounds = [
+        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2_560,
+    ]
+
+    private(set) var picks: [PickKey: UInt64] = [:]
+    private(set) var refusals: [PickRefusal: UInt64] = [:]
+    private(set) var answers: [Int: UInt64] = [:]
+    private(set) var failures: [String: UInt64] = [:]
+    private(set) var ttft: [ClusterName: MetricHistogram] = [:]
+    var plansRefused: UInt64 = 0
+    var samplesRefused: UInt64 = 0
+    var planFileFailures: UInt64 = 0
+
+    mutating func picked(_ pick: Pick) {
+        let key = PickKey(pool: pick.pool, band: pick.band, cluster: pick.cluster, reason: pick.reason)
+        self.picks[key, default: 0] += 1
+    }
+
+    mutating func refused(_ refusal: PickRefusal) { self.refusals[refusal, default: 0] += 1 }
+
+    mutating func observed(_ event: ProxyOutcome.Event, of pick: Pick) {
+        switch event {
+        case .sent, .cut, .cancelled: break
+        case .firstByte(_, let after):
+            self.ttft[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
+        case .completed(let status, _, _): self.answers[status, default: 0] += 1
+        case .failed(let failure, _): self.failures[failure.description, default: 0] += 1
+        }
+    }
+
+    func write(to page: inout ExpositionWriter) {
+        page.family("isobar_gateway_picks_total", .counter, help: "Choices by pool, band, cluster and reason.")
+        let sorted = self.picks.sorted {
+            ($0.key.pool, $0.key.band, $0.key.cluster, $0.key.reason.rawValue)
+                < ($1.key.pool, $1.key.band, $1.key.cluster, $1.key.reason.rawValue)
+        }
+        for (key, count) in sorted {
+            page.sample(
+                "isobar_gateway_picks_total",
+                [
+                    "pool": key.pool.description, "band": key.band.rawValue, "cluster": key.cluster.text,
+                    "reason": key.reason.rawValue,
+                ],
+                Double(count)
+            )
+        }
+        page.family("isobar_gateway_refusals_total", .counter, help: "Requests that found no choice, by reason.")
+        for refusal in PickRefusal.allCases {
+            page.sample(
+                "isobar_gateway_refusals_total",
+                ["reason": refusal.rawValue],
+                Double(self.refusals[refusal] ?? 0)
+            )
+        }
+        page.family("isobar_gateway_answers_total", .counter, help: "Answers passed on whole, by status.")
+        for (status, count) in self.answers.sorted(by: { $0.key < $1.key }) {
+            page.sample("isobar_gateway_answers_total", ["code": "\(status)"], Double(count))
+        }
+        page.family("isobar_gateway_failed_tries_total", .counter, help: "Tries that failed before a byte, by reason.")
+        for (reason, count) in self.failures.sorted(by: { $0.key < $1.key }) {
+            page.sample("isobar_gateway_failed_tries_total", ["reason": reason], Double(count))
+        }
+        page.single("isobar_gateway_plans_refused_total", .counter, help: "Older plans.", Double(self.plansRefused))
+        page.single(
+            "isobar_gateway_samples_refused_total",
+            .counter,
+            help: "Sample messages that could not be read.",
+            Double(self.samplesRefused)
+        )
+        page.single(
+            "isobar_gateway_plan_file_failures_total",
+            .counter,
+            help: "Plans that could not be written to disk.",
+            Double(self.planFileFailures)
+        )
+        page.family(
+            "isobar_gateway_time_to_first_byte_seconds",
+            .histogram,
+            help: "From the choice to the answer's head, by cluster."
+        )
+        for (cluster, histogram) in self.ttft.sorted(by: { $0.key < $1.key }) {
+            page.histogram("isobar_gateway_time_to_first_byte_seconds", [("cluster", cluster.text)], histogram)
+        }
+    }
+}
+
+extension ProxyCounters {
+    func write(to page: inout ExpositionWriter) {
+        func counter(_ name: String, _ help: String, _ value: Int) {
+            page.single("isobar_gateway_\(name)_total", .counter, help: help, Double(value))
+        }
+        func gauge(_ name: String, _ help: String, _ value: Int) {
+            page.single("isobar_gateway_\(name)", .gauge, help: help, Double(value))
+        }
+        counter("requests", "Requests begun.", self.requests)
+        counter("requests_malformed", "Requests refused as malformed, too large or not to be proxied.", self.requestsRefused)
+        counter("retries", "Tries after the first of a request.", self.retries)
+        counter("stale_connections", "Kept connections that turned out to be closed.", self.staleConnections)
+        counter("cuts", "Answers cut in the middle because the upstream died.", self.cuts)
+        counter("cancellations", "Requests whose client went away before the end.", self.cancellations)
+        counter("connections_refused", "Client connections over the limit.", self.connectionsRefused)
+        gauge("connections_open", "Client connections.", self.connectionsOpen)
+        gauge("upstream_connections_open", "Upstream connections, idle ones included.", self.upstreamOpen)
+        gauge("upstream_connections_idle", "Upstream connections that wait for a request.", self.upstreamIdle)
+    }
+}

@@ -1,0 +1,109 @@
+import AsyncHTTPClient
+import FleetModel
+import GossipTransport
+import Logging
+import NIOCore
+import Observability
+import PlanStream
+import RequestRouting
+import ServiceLifecycle
+import WireProtocol
+import WireTransport
+/// Everything that a gateway does beside requests: it hears plans and samples, probes peers, and reports.
+///
+/// None of it is on a request's way, and none of it has to succeed for requests to go on.
+struct GatewayLoop: Service {
+    /// How often demand is reported, in seconds.
+    static let reportPeriod: Seconds = 0.5
+
+    let gateway: Gateway
+    let hubs: [WireClient]
+    let agents: [WireClient]
+
+    func run() async throws {
+        var settings = HTTPClient.Configuration()
+        settings.timeout.connect = .seconds(1)
+        settings.connectionPool.retryConnectionEstablishment = false
+        let client = HTTPClient(configuration: settings)
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                for hub in self.hubs { group.addTask { await self.subscriber(hub).run() } }
+                for agent in self.agents { group.addTask { await self.watcher(agent).run() } }
+                for (region, addresses) in self.gateway.configuration.peers {
+                    for address in addresses {
+                        group.addTask { await self.probe(region, address, client).run() }
+                    }
+                }
+                group.addTask { await self.report() }
+                if let path = self.gateway.configuration.planFile {
+                    group.addTask { await self.keepPlans(in: PlanFile(path: path)) }
+                }
+            }
+        }
+        try await client.shutdown()
+    }
+
+    private func subscriber(_ hub: WireClient) -> PlanSubscriber<WireClient.Transport, Gateway> {
+        PlanSubscriber(
+            hub: hub.address,
+            client: hub.client,
+            gateway: self.gateway.configuration.gateway,
+            region: self.gateway.configuration.region,
+            reports: self.gateway.reports,
+            receiver: self.gateway
+        )
+    }
+
+    private func watcher(_ agent: WireClient) -> SampleWatcher<WireClient.Transport> {
+        let gateway = self.gateway
+        let clock = gateway.clock
+        return SampleWatcher(
+            client: agent.client,
+            gateway: gateway.configuration.gateway,
+            now: { clock.now },
+            onEvent: { event in
+                switch event {
+                case .batch(let batch):
+                    gateway.observe(batch)
+                case .refused(let error):
+                    gateway.withState { $0.counts.samplesRefused += 1 }
+                    gateway.logger.warning("samples refused", metadata: ["reason": "\(error)"])
+                case .lost(let reason, _):
+                    gateway.logger.warning(
+                        "agent stream lost",
+                        metadata: ["agent": "\(agent.address)", "reason": "\(reason)"]
+                    )
+                }
+            }
+        )
+    }
+
+    private func probe(_ region: RegionName, _ address: EndpointAddress, _ client: HTTPClient) -> PeerProbe {
+        let gateway = self.gateway
+        return PeerProbe(
+            region: region,
+            address: address,
+            client: client,
+            clock: gateway.clock,
+            onResult: { gateway.probed(region, address, roundTrip: $0) }
+        )
+    }
+
+    private func report() async {
+        while !Task.isCancelled {
+            self.gateway.reports.send(self.gateway.report())
+            try? await Task.sleep(for: .seconds(Self.reportPeriod))
+        }
+    }
+
+    private func keepPlans(in file: PlanFile) async {
+        for await plan in self.gateway.accepted.values() {
+            do {
+                try file.save(plan)
+            } catch {
+                self.gateway.withState { $0.counts.planFileFailures += 1 }
+                self.gateway.logger.error("plan not kept", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+}

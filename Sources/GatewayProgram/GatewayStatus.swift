@@ -1,0 +1,125 @@
+import Exposition
+import FleetModel
+import Foundation
+import Leadership
+import Observability
+import RequestRouting
+import ReverseProxy
+/// What `GET /v1/status` of a gateway says; times in seconds.
+struct GatewayStatus: Codable, Sendable {
+    struct PlanInUse: Codable, Sendable {
+        var epoch: UInt64
+        var generation: UInt64
+        /// Since a hub last confirmed it; none has when it is missing.
+        var age_seconds: Double?
+    }
+
+    struct Peer: Codable, Sendable {
+        var region: String
+        var reachable: Bool
+        var round_trip_seconds: Double?
+    }
+
+    struct Demand: Codable, Sendable {
+        var pool: String
+        var band: String
+        var rate: Double
+    }
+
+    struct Pool: Codable, Sendable {
+        var pool: String
+        var endpoints_usable: Int
+    }
+
+    var gateway: String
+    var region: String
+    var policy: String
+    var plan: PlanInUse?
+    var in_flight: Int
+    var peers: [Peer]
+    var demand: [Demand]
+    var pools: [Pool]
+}
+
+extension Gateway {
+    func status() -> GatewayStatus {
+        let now = self.clock.now
+        let configuration = self.configuration
+        return self.withState { state in
+            let unreachable = Set(state.router.unreachable(now: now))
+            return GatewayStatus(
+                gateway: configuration.gateway.text,
+                region: configuration.region.text,
+                policy: configuration.policy.rawValue,
+                plan: state.router.planInUse(now: now).map { version, unconfirmed in
+                    GatewayStatus.PlanInUse(
+                        epoch: version.epoch,
+                        generation: version.generation,
+                        age_seconds: unconfirmed.isFinite ? unconfirmed : nil
+                    )
+                },
+                in_flight: state.router.inFlight,
+                peers: configuration.peers.keys.sorted().map { region in
+                    GatewayStatus.Peer(
+                        region: region.text,
+                        reachable: !unreachable.contains(region),
+                        round_trip_seconds: state.router.measuredRoundTrips[region]
+                    )
+                },
+                demand: state.meter.rates(now: now).map {
+                    GatewayStatus.Demand(pool: $0.pool.description, band: $0.band.rawValue, rate: $0.rate)
+                },
+                pools: configuration.pools.map {
+                    GatewayStatus.Pool(
+                        pool: $0.name.description,
+                        endpoints_usable: state.router.usableEndpoints(of: $0.name, now: now)
+                    )
+                }
+            )
+        }
+    }
+
+    /// What must hold for clients to be sent here: something can take a request.
+    func readiness() -> [ReadinessCheck] {
+        let status = self.status()
+        let usable = status.pools.reduce(0) { $0 + $1.endpoints_usable }
+        let reachable = status.peers.contains { $0.reachable } && status.plan != nil
+        return [
+            ReadinessCheck(
+                "endpoints",
+                problem: usable > 0 || reachable
+                    ? nil : "no endpoint of this region and no other region known; is the agent running?"
+            )
+        ]
+    }
+
+    func metrics(_ proxy: ProxyCounters) -> String {
+        let now = self.clock.now
+        return self.withState { state in
+            var page = ExpositionWriter()
+            state.counts.write(to: &page)
+            page.single("isobar_gateway_in_flight", .gauge, help: "Requests in flight.", Double(state.router.inFlight))
+            if let (version, unconfirmed) = state.router.planInUse(now: now) {
+                page.single("isobar_gateway_plan_epoch", .gauge, help: "The plan's epoch.", Double(version.epoch))
+                page.single(
+                    "isobar_gateway_plan_generation",
+                    .gauge,
+                    help: "The plan's generation.",
+                    Double(version.generation)
+                )
+                page.single(
+                    "isobar_gateway_plan_age_seconds",
+                    .gauge,
+                    help: "Since a hub last confirmed the plan.",
+                    unconfirmed
+                )
+            }
+            page.family("isobar_gateway_round_trip_seconds", .gauge, help: "To the gateways of another region.")
+            for (region, seconds) in state.router.measuredRoundTrips.sorted(by: { $0.key < $1.key }) {
+                page.sample("isobar_gateway_round_trip_seconds", ["region": region.text], seconds)
+            }
+            proxy.write(to: &page)
+            return page.text
+        }
+    }
+}

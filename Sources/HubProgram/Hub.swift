@@ -1,0 +1,163 @@
+import FleetModel
+import GossipTransport
+import Leadership
+import Logging
+import Observability
+import PlanStream
+import StateStore
+import Synchronization
+import WeightSolver
+import WireProtocol
+
+/// What one gateway's stream last said.
+struct GatewayStanding: Sendable {
+    var region: RegionName
+    var acknowledged: PlanVersion?
+    var refusal: String?
+}
+
+/// The hub's state behind one lock, and its two audiences: agents and gateways.
+final class Hub: Sendable {
+    struct State {
+        var mind = HubMind()
+        var gateways: [GatewayName: GatewayStanding] = [:]
+        var plan: Plan?
+        var answers: [SolverAnswer] = []
+        var plannedAt: Seconds = 0
+        var counts = HubCounts()
+    }
+
+    let clock: MonotonicClock
+    let logger: Logger
+    let announcements = NewestWins<Announcement>()
+    /// Something happened that should not wait for the next tick.
+    let alarms: AsyncStream<String>
+    private let alarm: AsyncStream<String>.Continuation
+    private let store: any StateStore
+    private let state = Mutex(State())
+
+    init(store: any StateStore, clock: MonotonicClock, logger: Logger) {
+        self.store = store
+        self.clock = clock
+        self.logger = logger
+        // One place: a second alarm while the first is being answered asks for the same thing.
+        (self.alarms, self.alarm) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
+    }
+
+    func withState<Value: Sendable>(_ body: (inout sending State) -> sending Value) -> Value {
+        self.state.withLock(body)
+    }
+
+    func raiseAlarm(_ reason: String) { self.alarm.yield(reason) }
+}
+
+// MARK: Agents
+
+extension Hub: DigestReceiver {
+    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 {
+        let incarnation = try await Incarnations(store: self.store).next(of: cluster)
+        self.logger.info(
+            "agent registered",
+            metadata: [
+                "cluster": "\(cluster)", "region": "\(region)", "agent": "\(agent)", "incarnation": "\(incarnation)",
+            ]
+        )
+        return incarnation
+    }
+
+    func receive(_ frame: DigestFrame) -> String? {
+        let now = self.clock.now
+        var refusal: String?
+        let isAlarming = self.state.withLock { state -> Bool in
+            do {
+                let before = try state.mind.digests.receive(frame, now: now)
+                state.counts.framesAccepted += 1
+                return Self.isAlarming(frame, after: before)
+            } catch {
+                refusal = error.rawValue
+                state.counts.framesRefused[error, default: 0] += 1
+                return false
+            }
+        }
+        let metadata: Logger.Metadata = ["frame": "\(frame.id)"]
+        if let refusal {
+            self.logger.debug("digest refused", metadata: metadata.merging(["reason": "\(refusal)"]) { $1 })
+        } else {
+            self.logger.debug("digest received", metadata: metadata)
+        }
+        if isAlarming { self.raiseAlarm("digest \(frame.id)") }
+        return refusal
+    }
+
+    func refused(_ error: WireError) {
+        self.state.withLock { $0.counts.messagesUnreadable += 1 }
+        self.logger.warning("digest unreadable", metadata: ["reason": "\(error)"])
+    }
+
+    /// A pool that went down, began to drain or lost endpoints is not left for the next tick.
+    private static func isAlarming(_ frame: DigestFrame, after before: DigestFrame?) -> Bool {
+        guard let before else { return true }
+        return frame.digests.contains { digest in
+            guard let old = before.digests.first(where: { $0.pool == digest.pool }) else { return true }
+            return digest.state != old.state || digest.endpointsReady < old.endpointsReady
+        }
+    }
+}
+
+// MARK: Gateways
+
+extension Hub: PlanAudience {
+    func subscribed(_ gateway: GatewayName, region: RegionName, held: PlanVersion?) {
+        self.state.withLock { $0.gateways[gateway] = GatewayStanding(region: region, acknowledged: held) }
+        self.logger.info(
+            "gateway subscribed",
+            metadata: [
+                "gateway": "\(gateway)", "region": "\(region)",
+                "held": "\(held.map(\.description) ?? "none")",
+            ]
+        )
+    }
+
+    func acknowledged(_ gateway: GatewayName, _ version: PlanVersion) {
+        self.state.withLock { state in
+            state.gateways[gateway]?.acknowledged = version
+            state.gateways[gateway]?.refusal = nil
+        }
+        self.logger.debug("plan acknowledged", metadata: ["gateway": "\(gateway)", "plan": "\(version)"])
+    }
+
+    func refused(_ gateway: GatewayName, _ version: PlanVersion, reason: String) {
+        self.state.withLock { state in
+            state.gateways[gateway]?.refusal = reason
+            state.counts.plansRefused += 1
+        }
+        self.logger.warning(
+            "plan refused by gateway",
+            metadata: ["gateway": "\(gateway)", "plan": "\(version)", "reason": "\(reason)"]
+        )
+    }
+
+    func reported(_ report: DemandReport) {
+        let now = self.clock.now
+        let change = self.state.withLock { state -> String? in
+            let before = state.mind.demand.unreachable
+            if !state.mind.demand.receive(report, now: now) { state.counts.reportsDropped += 1 }
+            let after = state.mind.demand.unreachable
+            return before == after ? nil : after.sorted().map(\.text).joined(separator: ",")
+        }
+        if let change {
+            self.logger.warning("reachability changed", metadata: ["unreachable": "\(change)"])
+            self.raiseAlarm("unreachable: \(change)")
+        }
+    }
+
+    func left(_ gateway: GatewayName) {
+        self.state.withLock { $0.gateways[gateway] = nil }
+        self.logger.info("gateway left", metadata: ["gateway": "\(gateway)"])
+    }
+
+    func unreadable(_ error: WireError) {
+        self.state.withLock { $0.counts.messagesUnreadable += 1 }
+        self.logger.warning("gateway message unreadable", metadata: ["reason": "\(error)"])
+    }
+}

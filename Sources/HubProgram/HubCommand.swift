@@ -1,0 +1,70 @@
+package import ArgumentParser
+import FleetModel
+import Foundation
+import GossipTransport
+import Logging
+import Observability
+import PlanStream
+import ProgramShell
+import ServiceLifecycle
+import StateStoreSQLite
+import WireTransport
+
+/// `isobar hub`: the one place where weights are made.
+package struct HubCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "hub",
+        abstract: "Run the hub: digests and demand come in, plans go out.",
+        discussion: """
+            One replica, with its state in a SQLite file. Losing it costs freshness only: gateways go on with the \
+            plan they hold, and a hub that starts again goes on from the plan in its file.
+
+            The file:
+              listen: 127.0.0.1:7400     # agents and gateways (gRPC)
+              admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
+              state: /var/lib/isobar/hub.sqlite
+              tick: 1                    # seconds between plans; failures are answered at once
+            """
+    )
+
+    @Option(help: ArgumentHelp("The hub's YAML file.", valueName: "file"))
+    var config: String
+
+    @OptionGroup var options: RunOptions
+
+    package init() {}
+
+    package func run() async throws {
+        try await self.options.run("hub") {
+            let configuration = try HubConfiguration(file: self.config)
+            let logger = Logger(label: "isobar.hub")
+            let store = try SQLiteStore(path: configuration.state)
+            let hub = Hub(store: store, clock: MonotonicClock(), logger: logger)
+            let server = try WireServer(
+                listen: configuration.listen,
+                services: [
+                    DigestService(receiver: hub),
+                    PlanService(announcements: hub.announcements, audience: hub),
+                ],
+                onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
+            )
+            var services: [any Service] = []
+            if let admin = configuration.admin {
+                services.append(
+                    AdminServer(
+                        host: admin.host,
+                        port: admin.port,
+                        pages: AdminPages(
+                            readiness: { hub.readiness() },
+                            metrics: { hub.metrics() },
+                            documents: ["/v1/status": { try AdminPages.json(hub.status()) }]
+                        )
+                    )
+                )
+            }
+            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
+            services.append(server)
+            return services
+        }
+    }
+}

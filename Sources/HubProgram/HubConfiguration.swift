@@ -1,0 +1,23 @@
+import ConfigurationFiles
+import FleetModel
+
+/// What `hub.yaml` says.
+struct HubConfiguration: Sendable {
+    /// Where agents and gateways connect (gRPC).
+    var listen: EndpointAddress
+    /// Where operators look: `/livez`, `/readyz`, `/metrics`, `/v1/status`.
+    var admin: EndpointAddress?
+    /// The SQLite file that holds the state.
+    var state: String
+    /// How often a plan is made, in seconds; a failure is answered at once.
+    var tick: Seconds
+
+    init(file: String) throws(ConfigurationError) {
+        var fields = try YAMLFields(file: file)
+        self.listen = try fields.required("listen") { try EndpointAddress($0) }
+        self.admin = try fields.optional("admin") { try EndpointAddress($0) }
+        self.state = try fields.required("state") { $0 }
+        self.tick = try fields.seconds("tick", in: 0.1...60, default: 1)
+        try fields.finish()
+    }
+}

@@ -1,0 +1,39 @@
+import Exposition
+import FleetModel
+import GossipCore
+
+/// What the hub counts.
+struct HubCounts: Sendable {
+    var framesAccepted: UInt64 = 0
+    var framesRefused: [FrameRefusal: UInt64] = [:]
+    var messagesUnreadable: UInt64 = 0
+    var reportsDropped: UInt64 = 0
+    var plansRefused: UInt64 = 0
+    var plansFailed: UInt64 = 0
+    private var planSeconds = MetricHistogram(
+        bounds: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
+    )
+
+    mutating func planned(took seconds: Seconds) { self.planSeconds.observe(seconds) }
+
+    func write(to page: inout ExpositionWriter) {
+        func counter(_ name: String, _ help: String, _ value: UInt64) {
+            page.single("isobar_hub_\(name)_total", .counter, help: help, Double(value))
+        }
+        counter("frames_accepted", "Digest frames taken.", self.framesAccepted)
+        page.family("isobar_hub_frames_refused_total", .counter, help: "Digest frames dropped, by reason.")
+        for refusal in FrameRefusal.allCases {
+            page.sample(
+                "isobar_hub_frames_refused_total",
+                ["reason": refusal.rawValue],
+                Double(self.framesRefused[refusal] ?? 0)
+            )
+        }
+        counter("messages_unreadable", "Messages that could not be read.", self.messagesUnreadable)
+        counter("reports_dropped", "Demand reports over the limit of gateways.", self.reportsDropped)
+        counter("plans_refused", "Plans that a gateway refused.", self.plansRefused)
+        counter("plans_failed", "Ticks that made no plan.", self.plansFailed)
+        page.family("isobar_hub_plan_seconds", .histogram, help: "From the boards to a plan.")
+        page.histogram("isobar_hub_plan_seconds", [], self.planSeconds)
+    }
+}

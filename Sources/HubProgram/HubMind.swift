@@ -1,0 +1,126 @@
+import FleetModel
+import GossipCore
+import Leadership
+import WeightSolver
+
+/// What the hub knows and how it turns that into a plan: a value, without clock or store.
+///
+/// Digests, demand and distances are soft: after a restart they are back within a tick or two.
+struct HubMind: Sendable {
+    /// A cluster that no gateway can reach is down when its agent has also been silent for this many of its
+    /// own periods: one cut path alone proves nothing.
+    static let silentPeriods = 2.5
+
+    var digests = DigestBoard()
+    var demand = DemandBoard()
+    private var solver = Solver()
+    private var memory: [PoolName: SolverMemory] = [:]
+    private let policy: SolverPolicy
+
+    init(policy: SolverPolicy = SolverPolicy()) { self.policy = policy }
+
+    /// Every pool that some fresh digest names, solved.
+    ///
+    /// - Returns: The plan, and the answers behind it by pool; `nil` while no agent has spoken.
+    mutating func plan(
+        version: PlanVersion,
+        parent: PlanVersion?,
+        now: Seconds
+    ) -> (plan: Plan, answers: [SolverAnswer])? {
+        _ = self.digests.forgetSilent(now: now)
+        self.demand.forgetSilent(now: now)
+        let views = self.digests.views(now: now)
+        let pools = Set(views.flatMap { $0.frame.digests.map(\.pool) }).sorted()
+        guard !pools.isEmpty else { return nil }
+        self.memory = self.memory.filter { pools.contains($0.key) }
+
+        let links = self.links(to: Set(views.map(\.frame.region)))
+        var plans: [PoolPlan] = []
+        var answers: [SolverAnswer] = []
+        for pool in pools {
+            let members = views.compactMap { view in
+                view.frame.digests.first { $0.pool == pool }.map { Member(view: view, digest: $0) }
+            }
+            let problem = self.problem(pool, members, links)
+            let answer = self.solver.solve(problem, memory: &self.memory[pool, default: SolverMemory()])
+            plans.append(Self.poolPlan(answer, members))
+            answers.append(answer)
+        }
+        let plan = Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: plans)
+        return (plan, answers)
+    }
+
+    /// One cluster of one pool, as its last frame shows it.
+    private struct Member {
+        let view: DigestView
+        let digest: PoolDigest
+    }
+
+    private func links(to regions: Set<RegionName>) -> SolverLinks {
+        let all = regions.union(self.demand.regions)
+        var roundTrips: [RegionName: [RegionName: Seconds]] = [:]
+        for source in all {
+            for target in all where source != target {
+                roundTrips[source, default: [:]][target] = self.demand.roundTrip(from: source, to: target)
+            }
+        }
+        return SolverLinks(roundTrips: roundTrips)
+    }
+
+    private func problem(_ pool: PoolName, _ members: [Member], _ links: SolverLinks) -> SolverProblem {
+        let demand = self.demand.demand(of: pool)
+        let sources = Set(demand.keys).union(members.map(\.view.frame.region)).sorted()
+        return SolverProblem(
+            pool: pool,
+            sources: sources.map { region in
+                var rates = ByBand(all: 0.0)
+                for (band, rate) in demand[region] ?? [:] { rates[band] = rate }
+                return SolverSource(region: region, demand: rates)
+            },
+            clusters: members.map { member in
+                SolverCluster(
+                    name: member.view.frame.id.cluster,
+                    region: member.view.frame.region,
+                    state: self.state(of: member),
+                    capacity: member.digest.capacity,
+                    servers: max(1, member.digest.endpointsReady),
+                    unloadedTTFT: member.digest.unloadedTTFT,
+                    queueScale: member.digest.queueScale,
+                    kvUse: member.digest.kvMax,
+                    digestAge: member.view.age
+                )
+            },
+            links: links,
+            policy: self.policy
+        )
+    }
+
+    private func state(of member: Member) -> ClusterState {
+        let isSilent = member.view.age > Self.silentPeriods * max(member.view.frame.interval, 0.1)
+        return isSilent && self.demand.unreachable.contains(member.view.frame.region) ? .down : member.digest.state
+    }
+
+    private static func poolPlan(_ answer: SolverAnswer, _ members: [Member]) -> PoolPlan {
+        PoolPlan(
+            pool: answer.problem.pool,
+            clusters: zip(members, answer.problem.clusters).enumerated().map { place, pair in
+                let (member, cluster) = pair
+                return PlanCluster(
+                    name: cluster.name,
+                    region: cluster.region,
+                    state: cluster.state,
+                    capacity: cluster.capacity,
+                    unloadedTTFT: cluster.unloadedTTFT ?? 0,
+                    waiting: member.digest.waiting,
+                    freeSeats: member.digest.freeSeats ?? 0,
+                    frame: member.view.frame.id,
+                    price: answer.prices[place] ?? 0
+                )
+            },
+            rows: answer.rows,
+            failover: answer.failoverRows,
+            cost: max(0, answer.cost),
+            gap: max(0, answer.gap)
+        )
+    }
+}

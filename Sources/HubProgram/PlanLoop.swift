@@ -1,0 +1,96 @@
+import FleetModel
+import Logging
+import PlanStream
+import ServiceLifecycle
+import StateStore
+import WeightSolver
+
+/// Makes a plan each tick, and at once on an alarm; stores it, then announces it.
+///
+/// What is announced is in the store first: no gateway ever holds a plan that a restart forgets.
+struct PlanLoop: Service {
+    /// Alarms come in bursts, and every plan costs a synced write.
+    static let shortestPause: Seconds = 0.1
+
+    let hub: Hub
+    let store: any StateStore
+    let tick: Seconds
+
+    func run() async throws {
+        var (record, plan) = try await PlanRecord.lead(in: self.store)
+        self.hub.logger.info(
+            "leading",
+            metadata: ["epoch": "\(record.chain.epoch)", "plan": "\(plan?.version.description ?? "none")"]
+        )
+        if let plan {
+            self.hub.withState { $0.plan = plan }
+            self.hub.announcements.send(Announcement(plan: try EncodedPlan(plan)))
+        } else {
+            self.hub.announcements.send(Announcement(plan: nil))
+        }
+        plan = nil
+
+        let (beats, beat) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
+        let (hub, tick) = (self.hub, self.tick)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    beat.yield("tick")
+                    try? await Task.sleep(for: .seconds(tick))
+                }
+            }
+            group.addTask {
+                for await alarm in hub.alarms { beat.yield(alarm) }
+            }
+            await cancelWhenGracefulShutdown {
+                for await cause in beats {
+                    do {
+                        guard try await self.plan(cause, &record) else { break }
+                    } catch {
+                        // The plan in force stays in force; the next tick tries again.
+                        hub.withState { $0.counts.plansFailed += 1 }
+                        hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
+                    }
+                    try? await Task.sleep(for: .seconds(Self.shortestPause))
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// One plan.
+    ///
+    /// - Returns: `false` when this hub no longer leads.
+    private func plan(_ cause: String, _ record: inout PlanRecord) async throws -> Bool {
+        let now = self.hub.clock.now
+        let (version, parent) = (record.chain.next, record.chain.head)
+        let made = self.hub.withState { state -> (Plan, [SolverAnswer])? in
+            state.mind.plan(version: version, parent: parent, now: now).map { ($0.plan, $0.answers) }
+        }
+        guard let (plan, answers) = made else {
+            self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
+            return true
+        }
+        let took = self.hub.clock.now - now
+        let encoded = try EncodedPlan(plan)
+        guard try await record.accept(encoded) else {
+            self.hub.logger.critical("another hub leads; this one stops planning", metadata: ["plan": "\(version)"])
+            return false
+        }
+        self.hub.announcements.send(Announcement(plan: encoded))
+        self.hub.withState { state in
+            state.plan = plan
+            state.answers = answers
+            state.plannedAt = now
+            state.counts.planned(took: took)
+        }
+        self.hub.logger.debug(
+            "plan accepted",
+            metadata: [
+                "plan": "\(version)", "cause": "\(cause)",
+                "frames": "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
+            ]
+        )
+        return true
+    }
+}

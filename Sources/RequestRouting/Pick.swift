@@ -1,0 +1,73 @@
+package import FleetModel
+
+/// One request, as far as the choice needs to know it.
+package struct PickRequest: Sendable {
+    package var pool: PoolName
+    package var band: Band
+    /// Set when another gateway sent the request here: it must not leave the region again.
+    package var isHop: Bool
+    /// The cluster that the other gateway chose.
+    package var cluster: ClusterName?
+    /// Addresses that already failed this request.
+    package var failed: [EndpointAddress]
+
+    package init(
+        pool: PoolName,
+        band: Band,
+        isHop: Bool = false,
+        cluster: ClusterName? = nil,
+        failed: [EndpointAddress] = []
+    ) {
+        self.pool = pool
+        self.band = band
+        self.isHop = isHop
+        self.cluster = cluster
+        self.failed = failed
+    }
+}
+
+/// Why a cluster was chosen; the words are a metric label, so the set is closed.
+package enum PickReason: String, Hashable, Sendable, CaseIterable {
+    /// Drawn by the plan's weights.
+    case plan
+    /// Drawn by the rows that were solved for the loss of a cluster.
+    case failover
+    /// Drawn by weights of a plan past its time to live.
+    case decayed
+    /// There is no plan yet.
+    case unplanned
+    /// The gateway that sent the request here had chosen.
+    case hop
+    /// By a policy that asks no plan.
+    case policy
+}
+
+/// One request's choice.
+package struct Pick: Hashable, Sendable {
+    /// Counts this gateway's picks.
+    package let id: UInt64
+    package let pool: PoolName
+    package let band: Band
+    package let cluster: ClusterName
+    package let region: RegionName
+    /// The model server, or the gateway of another region.
+    package let target: EndpointAddress
+    package let isRemote: Bool
+    package let reason: PickReason
+}
+
+/// Why there is no choice.
+package enum PickRefusal: String, Error, Hashable, Sendable, CaseIterable {
+    /// No endpoint of the pool is known anywhere that may be used.
+    case noEndpoints = "no-endpoints"
+}
+
+/// How a try ended, as far as the next choice needs to know.
+package enum PickOutcome: Hashable, Sendable {
+    /// The target answered, with whatever status.
+    case answered
+    /// The target could not be reached, or cut the answer: it is to be avoided.
+    case failed
+    /// The client went away: it says nothing of the target.
+    case cancelled
+}

@@ -1,0 +1,306 @@
+package import FleetModel
+
+/// Where each request goes: a gateway's whole mind, as a value.
+///
+/// The plan says how much; the router says where this one goes. Per request it draws *two* clusters
+/// by the plan's weights and takes the one with the lesser
+/// `est(c) = roundTrip + T_c + max(0, q_c + own_c − free_c)/μ_c`,
+/// where `own_c` is what this gateway has sent there since the digest behind the plan; inside the
+/// region it takes the better of two endpoints. Nothing here waits, and everything above may be gone.
+///
+/// Invariant: every pick is finished exactly once, so ``inFlight`` returns to zero.
+package struct Router: Sendable {
+    package let region: RegionName
+    package let policy: RoutingPolicy
+    package let settings: RoutingSettings
+    let peers: [RegionName: [EndpointAddress]]
+
+    var plan: Plan?
+    /// When a hub last said that the plan is in force.
+    var confirmedAt: Seconds = -.infinity
+    var local: [PoolName: [ClusterName: LocalCluster]] = [:]
+    var health: [EndpointAddress: TargetHealth] = [:]
+    var roundTrips: [RegionName: Seconds] = [:]
+    /// When this gateway sent requests that the plan's digests cannot know of.
+    var sentSince: [PoolName: [ClusterName: [Seconds]]] = [:]
+    private var open: [UInt64: Pick] = [:]
+    private var picksEver: UInt64 = 0
+    private var turn = 0
+
+    /// - Parameters:
+    ///   - region: Where this gateway stands.
+    ///   - peers: The gateways of other regions.
+    package init(
+        region: RegionName,
+        peers: [RegionName: [EndpointAddress]],
+        policy: RoutingPolicy = .ours,
+        settings: RoutingSettings = RoutingSettings()
+    ) {
+        self.region = region
+        self.peers = peers
+        self.policy = policy
+        self.settings = settings
+    }
+
+    /// Picks that are not finished.
+    package var inFlight: Int { self.open.count }
+
+    // MARK: What the router hears
+
+    /// Takes a plan that has passed the fence.
+    ///
+    /// - Parameter confirmed: `false` for a plan from the disk, which no hub has confirmed.
+    package mutating func adopt(_ plan: Plan, confirmed: Bool = true, now: Seconds) {
+        for pool in plan.pools {
+            let before = self.plan?[pool.pool]?.clusters ?? []
+            for cluster in pool.clusters where !before.contains(where: { $0.frame == cluster.frame }) {
+                let seen = now - self.settings.digestDelay - (self.roundTrips[cluster.region] ?? 0) / 2
+                self.sentSince[pool.pool]?[cluster.name]?.removeAll { $0 <= seen }
+            }
+        }
+        self.plan = plan
+        if confirmed { self.confirmedAt = now }
+    }
+
+    /// A hub says that the plan held is in force.
+    package mutating func confirm(now: Seconds) { self.confirmedAt = now }
+
+    /// Takes an agent's newest readings.
+    package mutating func observe(_ batch: SampleBatch) {
+        guard batch.region == self.region else { return }
+        self.local[batch.pool, default: [:]][batch.cluster, default: LocalCluster()].observe(batch.samples)
+    }
+
+    /// Regions none of whose gateways can be used at the moment, sorted.
+    package func unreachable(now: Seconds) -> [RegionName] {
+        self.peers.filter { _, addresses in
+            addresses.allSatisfy { self.health[$0]?.isEjected(now: now) == true }
+        }.map(\.key).sorted()
+    }
+
+    /// The measured round trip to each region, in seconds.
+    package var measuredRoundTrips: [RegionName: Seconds] { self.roundTrips }
+
+    /// The version of the plan in use, and how long ago a hub last confirmed it, in seconds.
+    package func planInUse(now: Seconds) -> (version: PlanVersion, unconfirmedFor: Seconds)? {
+        self.plan.map { ($0.version, now - self.confirmedAt) }
+    }
+
+    /// Endpoints of the own region by pool that may take a request now.
+    package func usableEndpoints(of pool: PoolName, now: Seconds) -> Int {
+        (self.local[pool] ?? [:]).values.reduce(0) { sum, cluster in
+            sum
+                + cluster.usable(now: now, ageMax: self.settings.sampleAgeMax) {
+                    self.health[$0]?.isEjected(now: now) == true
+                }.count
+        }
+    }
+
+    /// Takes the result of a probe of another region's gateway: the round trip, or `nil` for no answer.
+    package mutating func probed(_ region: RegionName, _ address: EndpointAddress, roundTrip: Seconds?, now: Seconds) {
+        guard let roundTrip else {
+            self.health[address, default: TargetHealth()].probeFailed(now: now)
+            return
+        }
+        self.health[address, default: TargetHealth()].succeeded()
+        // The least of the recent ones, rising slowly: waiting adds to a round trip, never takes from it.
+        let before = self.roundTrips[region]
+        self.roundTrips[region] = before.map { min(roundTrip, $0 + 0.05 * max(0, roundTrip - $0)) } ?? roundTrip
+    }
+
+    // MARK: What the router decides
+
+    /// Chooses for one request.
+    ///
+    /// - Throws: ``PickRefusal`` when nothing may take it.
+    package mutating func pick(
+        _ request: PickRequest,
+        now: Seconds,
+        using dice: inout some RandomNumberGenerator
+    ) throws(PickRefusal) -> Pick {
+        let choice = self.cluster(for: request, now: now, using: &dice)
+        guard let (cluster, reason) = choice,
+            let target = self.target(in: cluster, request, now: now, using: &dice)
+        else { throw .noEndpoints }
+        let isRemote = self.local[request.pool]?[cluster] == nil
+        self.picksEver += 1
+        let pick = Pick(
+            id: self.picksEver,
+            pool: request.pool,
+            band: request.band,
+            cluster: cluster,
+            region: self.regionOf(cluster, pool: request.pool),
+            target: target,
+            isRemote: isRemote,
+            reason: reason
+        )
+        self.open[pick.id] = pick
+        self.local[request.pool]?[cluster]?.sent(to: target, now: now)
+        self.remember(cluster, pool: request.pool, now: now)
+        return pick
+    }
+
+    /// Ends a pick. A second end of the same pick is ignored.
+    package mutating func finished(_ pick: Pick, _ outcome: PickOutcome, now: Seconds) {
+        guard self.open.removeValue(forKey: pick.id) != nil else { return }
+        switch outcome {
+        case .answered: self.health[pick.target, default: TargetHealth()].succeeded()
+        case .failed: self.health[pick.target, default: TargetHealth()].failed(now: now)
+        case .cancelled: break
+        }
+    }
+
+    private mutating func remember(_ cluster: ClusterName, pool: PoolName, now: Seconds) {
+        var sent = self.sentSince[pool]?[cluster] ?? []
+        // Bounded when no plan comes any more: what is that old has long shown elsewhere.
+        if sent.count >= 4_096 { sent.removeFirst(2_048) }
+        sent.append(now)
+        self.sentSince[pool, default: [:]][cluster] = sent
+    }
+
+    // MARK: Choosing a cluster
+
+    private mutating func cluster(
+        for request: PickRequest,
+        now: Seconds,
+        using dice: inout some RandomNumberGenerator
+    ) -> (ClusterName, PickReason)? {
+        let usable = self.usableClusters(for: request, now: now)
+        if request.isHop {
+            // The sender's choice, or, when that cluster is gone, another one of this region.
+            if let asked = request.cluster, usable.contains(asked) { return (asked, .hop) }
+            return usable.first.map { ($0, .hop) }
+        }
+        guard !usable.isEmpty else { return nil }
+        switch self.policy {
+        case .nearest:
+            return usable.min { self.distance($0, request.pool) < self.distance($1, request.pool) }
+                .map { ($0, .policy) }
+        case .roundRobin:
+            self.turn += 1
+            return (usable[self.turn % usable.count], .policy)
+        case .ours:
+            let (weights, reason) = self.weights(for: request, usable: usable, now: now)
+            guard let first = draw(weights, using: &dice), let second = draw(weights, using: &dice) else { return nil }
+            let better =
+                self.estimate(second, request.pool, now: now) < self.estimate(first, request.pool, now: now)
+                ? second : first
+            return (better, reason)
+        }
+    }
+
+    /// The clusters that can take this request, sorted by name.
+    func usableClusters(for request: PickRequest, now: Seconds) -> [ClusterName] {
+        let sound = self.clusters(for: request, now: now) { self.isRejected($0, request, now: now) }
+        // Everything is ejected: an address that may fail is better than a certain refusal.
+        return sound.isEmpty ? self.clusters(for: request, now: now) { request.failed.contains($0) } : sound
+    }
+
+    private func clusters(
+        for request: PickRequest,
+        now: Seconds,
+        rejecting isRejected: (EndpointAddress) -> Bool
+    ) -> [ClusterName] {
+        let local = (self.local[request.pool] ?? [:]).filter { _, cluster in
+            !cluster.usable(now: now, ageMax: self.settings.sampleAgeMax, rejecting: isRejected).isEmpty
+        }.map(\.key)
+        guard !request.isHop else { return local.sorted() }
+        let remote = (self.plan?[request.pool]?.clusters ?? []).filter { cluster in
+            cluster.state == .active && cluster.region != self.region
+                && (self.peers[cluster.region] ?? []).contains { !isRejected($0) }
+        }.map(\.name)
+        return (local + remote).sorted()
+    }
+
+    private func isRejected(_ address: EndpointAddress, _ request: PickRequest, now: Seconds) -> Bool {
+        request.failed.contains(address) || self.health[address]?.isEjected(now: now) == true
+    }
+
+    /// The shares for this request, and what they come from.
+    func weights(
+        for request: PickRequest,
+        usable: [ClusterName],
+        now: Seconds
+    ) -> ([ClusterName: Double], PickReason) {
+        let local = usable.filter { self.local[request.pool]?[$0] != nil }
+        guard let plan = self.plan, let pool = plan[request.pool],
+            let row = pool.weights(from: self.region, band: request.band)
+        else {
+            let even = local.isEmpty ? usable : local
+            return (Dictionary(uniqueKeysWithValues: even.map { ($0, 1 / Double(even.count)) }), .unplanned)
+        }
+        let lost = Set(row.filter { $0.value > 0 }.keys).subtracting(usable)
+        var weights = row
+        var reason = PickReason.plan
+        if let one = lost.first {
+            reason = .failover
+            // The rows solved for one loss fit the largest one; what else is lost shares out in proportion.
+            let largest = lost.max { (row[$0] ?? 0, $1) < (row[$1] ?? 0, $0) } ?? one
+            weights = without(
+                lost,
+                pool.weights(from: self.region, band: request.band, lost: largest) ?? row
+            )
+        }
+        let overdue = now - self.confirmedAt - plan.timeToLive
+        if overdue > 0 {
+            reason = .decayed
+            weights = decayed(
+                weights,
+                overdue: overdue,
+                timeToLive: plan.timeToLive,
+                isLocal: { local.contains($0) },
+                roundTrip: { self.distance($0, request.pool) }
+            )
+        }
+        if without(lost, weights).isEmpty {
+            return (Dictionary(uniqueKeysWithValues: usable.map { ($0, 1 / Double(usable.count)) }), reason)
+        }
+        return (weights, reason)
+    }
+
+    /// What a request would wait in a cluster until its first token, in seconds.
+    func estimate(_ cluster: ClusterName, _ pool: PoolName, now: Seconds) -> Seconds {
+        guard let known = self.plan?[pool]?.clusters.first(where: { $0.name == cluster }) else {
+            return self.distance(cluster, pool)
+        }
+        let waiting =
+            self.local[pool]?[cluster]?.waiting(now: now, ageMax: self.settings.sampleAgeMax) ?? known.waiting
+        let own = self.sentSince[pool]?[cluster]?.count ?? 0
+        let queued = Double(max(0, waiting + own - known.freeSeats))
+        // Of unknown capacity: as if each request ahead took a second, so that the known are preferred.
+        let wait = queued / max(known.capacity ?? 1, 0.001)
+        return self.distance(cluster, pool) + known.unloadedTTFT + wait
+    }
+
+    private func distance(_ cluster: ClusterName, _ pool: PoolName) -> Seconds {
+        let region = self.regionOf(cluster, pool: pool)
+        // A region that was never reached counts as the far side of the world.
+        return region == self.region ? 0 : self.roundTrips[region] ?? 0.3
+    }
+
+    private func regionOf(_ cluster: ClusterName, pool: PoolName) -> RegionName {
+        self.plan?[pool]?.clusters.first { $0.name == cluster }?.region ?? self.region
+    }
+
+    // MARK: Choosing an address
+
+    private func target(
+        in cluster: ClusterName,
+        _ request: PickRequest,
+        now: Seconds,
+        using dice: inout some RandomNumberGenerator
+    ) -> EndpointAddress? {
+        let isRejected = { self.isRejected($0, request, now: now) }
+        if let local = self.local[request.pool]?[cluster] {
+            let ageMax = self.settings.sampleAgeMax
+            let sound = local.usable(now: now, ageMax: ageMax, rejecting: isRejected)
+            let some =
+                sound.isEmpty
+                ? local.usable(now: now, ageMax: ageMax) { request.failed.contains($0) } : sound
+            return local.choose(from: some, now: now, ageMax: ageMax, using: &dice)
+        }
+        let peers = self.peers[self.regionOf(cluster, pool: request.pool)] ?? []
+        let sound = peers.filter { !isRejected($0) }
+        return (sound.isEmpty ? peers.filter { !request.failed.contains($0) } : sound).randomElement(using: &dice)
+    }
+}

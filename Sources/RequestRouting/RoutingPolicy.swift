@@ -1,0 +1,22 @@
+package import FleetModel
+
+/// How a gateway shares requests over clusters.
+package enum RoutingPolicy: String, Sendable, CaseIterable {
+    /// By the hub's plan, with two choices.
+    case ours
+    /// The own region while it has an endpoint, then the nearest other: what DNS does.
+    case nearest
+    /// Every cluster in turn, near or far.
+    case roundRobin = "round-robin"
+}
+
+/// Limits of a gateway's decisions; times in seconds.
+package struct RoutingSettings: Sendable {
+    /// A sample older than this says nothing of an endpoint's load any more.
+    package var sampleAgeMax: Seconds = 3
+    /// How long a dispatch takes to show in a digest at the hub and in a plan from it: agent,
+    /// hub tick and the way down, beside half a round trip.
+    package var digestDelay: Seconds = 1.5
+
+    package init() {}
+}

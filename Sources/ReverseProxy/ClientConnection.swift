@@ -1,0 +1,399 @@
+import DequeModule
+import FleetModel
+import Glibc
+import NIOCore
+import NIOHTTP1
+
+/// A client's connection: carries out what ``Exchange`` says, for one request after the other.
+///
+/// Reading is asked for, never automatic, so that neither side can send more than the other takes.
+final class ClientConnection: ChannelInboundHandler, Impatient {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private enum Arrival {
+        case part(HTTPServerRequestPart)
+        case refused(Refusal)
+    }
+
+    private let worker: Worker
+    private var context: ChannelHandlerContext?
+    private var address: String?
+    private var exchange: Exchange?
+    private var proxied: ProxiedRequest?
+    private var upstream: UpstreamConnection?
+    /// What came after the request that is served: at most one read, as no more is asked for while it is not empty.
+    private var pipelined: Deque<Arrival> = []
+    private var isReadPending = false
+    /// Between the first and the last message of one read: flushing upstream waits for the last.
+    private var isInRead = false
+    private var needsFlush = false
+    private var isClosing = false
+    /// Tells a connection attempt that is still wanted from one that is not.
+    private var attempt = 0
+    private(set) var deadline: NIODeadline?
+    var heldAt: TimerWheel.Tick?
+
+    init(worker: Worker) { self.worker = worker }
+
+    var bufferedBytes: Int {
+        (try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    // MARK: Exchange
+
+    private func begin(_ head: HTTPRequestHead) {
+        let admitted: AdmittedRequest
+        do throws(Refusal) {
+            admitted = try HeaderRules.admit(head, client: self.address, viaName: self.worker.settings.viaName)
+        } catch {
+            return self.refuse(error, isHead: head.method == .HEAD)
+        }
+        let settings = self.worker.settings
+        var exchange = Exchange(
+            admitted,
+            id: self.worker.makeRequestID(),
+            limits: .init(tries: settings.maxTries, replay: settings.replayLimit, discard: settings.discardLimit)
+        )
+        if self.worker.isDraining { exchange.drain() }
+        self.proxied = ProxiedRequest(
+            id: exchange.id,
+            method: head.method.rawValue,
+            uri: admitted.head.uri,
+            client: self.address,
+            hops: admitted.hops,
+            headers: head.headers
+        )
+        self.exchange = exchange
+        self.worker.counters.count {
+            $0.requests += 1
+            $0.requestsInFlight += 1
+        }
+        self.perform(exchange.begin())
+    }
+
+    /// Answers a request that is no exchange, and closes.
+    private func refuse(_ refusal: Refusal, isHead: Bool = false) {
+        self.worker.counters.count { $0.requestsRefused += 1 }
+        let answer = refusal.answer
+        var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: answer.status))
+        for header in answer.headers { head.headers.add(name: header.name, value: header.value) }
+        head.headers.add(name: "content-length", value: String(answer.body.utf8.count))
+        head.headers.add(name: "connection", value: "close")
+        self.answer(head, body: isHead ? "" : answer.body)
+        self.closeGently()
+    }
+
+    private func perform(_ actions: [Exchange.Action]?) {
+        for action in actions ?? [] { self.perform(action) }
+        if !self.isInRead { self.settle() }
+    }
+
+    private func perform(_ action: Exchange.Action) {
+        switch action {
+        case .direct(let failed): self.direct(failed: failed)
+        case .connect(let target, let fresh): self.connect(to: target, fresh: fresh)
+        case .sendContinue:
+            self.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
+            self.flush()
+        case .send(let head, let body, let end):
+            self.upstream?.write(.head(head))
+            for bytes in body { self.upstream?.write(.body(.byteBuffer(bytes))) }
+            if let end { self.upstream?.write(.end(end.trailers)) }
+            self.upstream?.read()
+        case .report(let outcome): self.report(outcome)
+        case .respond(let head): self.write(.head(head))
+        case .endResponse(let trailers):
+            self.write(.end(trailers))
+            self.flush()
+        case .answer(let head, let body): self.answer(head, body: body)
+        case .releaseUpstream: self.upstream.take()?.release()
+        case .closeUpstream:
+            self.attempt += 1
+            self.upstream.take()?.close()
+        case .next: self.endExchange()
+        case .close: self.closeGently()
+        case .cut(let reset): if reset { self.reset() } else { self.closeGently() }
+        }
+    }
+
+    private func direct(failed: [ProxyTarget]) {
+        guard let proxied else { return }
+        if !failed.isEmpty { self.worker.counters.count { $0.retries += 1 } }
+        let decision = self.worker.director.direct(proxied, failed: failed)
+        self.perform(self.exchange?.directed(decision, now: .now()))
+    }
+
+    private func connect(to target: ProxyTarget, fresh: Bool) {
+        if fresh {
+            self.worker.counters.count { $0.staleConnections += 1 }
+        } else if let upstream = self.worker.takeIdle(for: target.address) {
+            return self.attach(upstream, reused: true)
+        }
+        self.attempt += 1
+        let attempt = self.attempt
+        self.worker.connect(to: target.address) { result in
+            switch result {
+            case .success(let upstream):
+                // A connection that nobody waits for any more is as good as any for the next request.
+                if attempt == self.attempt { self.attach(upstream, reused: false) } else { upstream.release() }
+            case .failure(let failure):
+                if attempt == self.attempt { self.perform(self.exchange?.upstreamFailed(failure, now: .now())) }
+            }
+        }
+    }
+
+    private func attach(_ upstream: UpstreamConnection, reused: Bool) {
+        upstream.client = self
+        self.upstream = upstream
+        self.perform(self.exchange?.connected(reused: reused, now: .now()))
+    }
+
+    private func report(_ outcome: ProxyOutcome) {
+        switch outcome.event {
+        case .cut: self.worker.counters.count { $0.cuts += 1 }
+        case .cancelled: self.worker.counters.count { $0.cancellations += 1 }
+        case .sent, .firstByte, .completed, .failed: break
+        }
+        self.worker.director.observe(outcome)
+    }
+
+    private func endExchange() {
+        guard self.exchange.take() != nil else { return }
+        self.proxied = nil
+        self.worker.counters.count { $0.requestsInFlight -= 1 }
+        if self.worker.isDraining { self.closeGently() }
+    }
+
+    // MARK: Upstream's news
+
+    func upstreamRead(_ part: HTTPClientResponsePart) {
+        switch part {
+        case .head(let head):
+            let status = Int(head.status.code)
+            if let proxied, self.exchange?.mayRetry(status: status) ?? false,
+                self.worker.director.shouldRetry(proxied, status: status)
+            {
+                self.perform(self.exchange?.retry(status: status, now: .now()))
+            } else {
+                self.perform(self.exchange?.responseHead(head, now: .now()))
+            }
+        case .body(let bytes):
+            guard self.exchange?.responseBody(bytes.readableBytes) ?? false else { return }
+            self.write(.body(.byteBuffer(bytes)))
+        case .end(let trailers):
+            self.perform(self.exchange?.responseEnded(trailers, now: .now()))
+        }
+    }
+
+    func upstreamReadComplete() {
+        self.flush()
+        if self.context?.channel.isWritable ?? false { self.upstream?.read() }
+    }
+
+    func upstreamWritabilityChanged() { self.readOn() }
+
+    func upstreamFailed(_ failure: ProxyFailure) {
+        self.upstream = nil
+        self.perform(self.exchange?.upstreamFailed(failure, now: .now()))
+    }
+
+    // MARK: Writing, reading, waiting
+
+    private func write(_ part: HTTPServerResponsePart) {
+        guard let context else { return }
+        context.write(self.wrapOutboundOut(part), promise: nil)
+        self.needsFlush = true
+    }
+
+    private func flush() {
+        guard self.needsFlush else { return }
+        self.needsFlush = false
+        self.context?.flush()
+    }
+
+    private func answer(_ head: HTTPResponseHead, body: String) {
+        self.write(.head(head))
+        if !body.isEmpty, let context { self.write(.body(.byteBuffer(context.channel.allocator.buffer(string: body)))) }
+        self.write(.end(nil))
+        self.flush()
+    }
+
+    /// After every event: serves what was pipelined, sends what was written, and asks for what is wanted next.
+    private func settle() {
+        while !self.isClosing, self.isFreeForMore, let arrival = self.pipelined.popFirst() { self.take(arrival) }
+        self.upstream?.flush()
+        self.readOn()
+        self.rearm()
+    }
+
+    private var isFreeForMore: Bool { !(self.exchange?.isRequestWhole ?? false) }
+
+    /// Whether the client is to be read.
+    ///
+    /// One read is left open behind a whole request: it brings the news of a close,
+    /// and closing it for every request would cost two system calls.
+    private var wantsRead: Bool {
+        if self.isClosing { return true }
+        guard self.pipelined.isEmpty else { return false }
+        guard let exchange, !exchange.isRequestWhole else { return true }
+        return exchange.wantsRequest && (!exchange.sendsUpstream || self.upstream?.isWritable ?? false)
+    }
+
+    private func readOn() {
+        guard !self.isReadPending, let context, self.wantsRead else { return }
+        self.isReadPending = true
+        context.read()
+    }
+
+    private func rearm() {
+        guard let patience = self.patience else { return self.deadline = nil }
+        self.deadline = .now() + .seconds(patience)
+        self.worker.watch(self)
+    }
+
+    private var patience: Seconds? {
+        let settings = self.worker.settings
+        if self.isClosing { return settings.clientTimeout }
+        guard let exchange else { return settings.clientTimeout }
+        if !exchange.isRequestWhole, self.isReadPending { return settings.clientTimeout }
+        if exchange.stage == .waiting { return settings.responseTimeout }
+        return self.context?.channel.isWritable ?? false ? nil : settings.clientTimeout
+    }
+
+    func giveUp() {
+        guard !self.isClosing, let exchange else { return self.closeNow() }
+        if !exchange.isRequestWhole, self.isReadPending {
+            let refusal = Refusal(
+                status: 408,
+                code: "request_timeout",
+                message: "The request's body did not arrive in time."
+            )
+            self.perform(self.exchange?.requestFailed(refusal, now: .now()))
+        } else if exchange.stage == .waiting {
+            self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
+        } else {
+            self.closeNow()
+        }
+    }
+
+    // MARK: Closing
+
+    /// Sends what is written, then ends our side and reads on until the client ends its own: closing while it still
+    /// sends would reset the connection and could take the answer with it.
+    private func closeGently() {
+        self.endExchange()
+        guard !self.isClosing, let context else { return }
+        self.isClosing = true
+        self.pipelined = []
+        self.flush()
+        context.close(mode: .output, promise: nil)
+        if !self.isInRead { self.settle() }
+    }
+
+    /// Resets the connection: what ends an answer that has no other end than the connection's.
+    private func reset() {
+        let options = self.context?.channel as? any SocketOptionProvider
+        _ = options?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+        self.closeNow()
+    }
+
+    /// Closes, whatever is under way.
+    func closeNow() { self.context?.close(promise: nil) }
+
+    /// The server shuts down.
+    func drain() {
+        if self.exchange == nil { self.closeGently() } else { self.exchange?.drain() }
+    }
+
+    // MARK: ChannelInboundHandler
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        self.worker.add(self)
+        if context.channel.isActive { self.opened(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { self.opened(context) }
+
+    private func opened(_ context: ChannelHandlerContext) {
+        self.address = context.channel.remoteAddress?.ipAddress
+        self.settle()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        self.deadline = nil
+        self.worker.remove(self)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.isInRead = true
+        self.arrive(.part(self.unwrapInboundIn(data)))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.isInRead = false
+        self.isReadPending = false
+        self.settle()
+    }
+
+    private func arrive(_ arrival: Arrival) {
+        guard !self.isClosing else { return }
+        if self.pipelined.isEmpty, self.isFreeForMore { self.take(arrival) } else { self.pipelined.append(arrival) }
+    }
+
+    private func take(_ arrival: Arrival) {
+        switch arrival {
+        case .part(.head(let head)): self.begin(head)
+        case .part(.body(let bytes)):
+            switch self.exchange?.requestBody(bytes) {
+            case .forward: self.upstream?.write(.body(.byteBuffer(bytes)))
+            case .close: self.closeGently()
+            case .held, .dropped, nil: break
+            }
+        case .part(.end(let trailers)):
+            if self.exchange?.requestEnded(trailers) == .forward { self.upstream?.write(.end(trailers)) }
+            if self.exchange?.stage == .over { self.endExchange() }
+        case .refused(let refusal):
+            if self.exchange == nil {
+                self.refuse(refusal)
+            } else {
+                self.worker.counters.count { $0.requestsRefused += 1 }
+                self.perform(self.exchange?.requestFailed(refusal, now: .now()))
+            }
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { self.upstream?.read() }
+        self.rearm()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.perform(self.exchange?.clientGone(now: .now()))
+        self.endExchange()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case HTTPParserError.headerOverflow:
+            self.arrive(
+                .refused(
+                    Refusal(
+                        status: 431,
+                        code: "headers_too_large",
+                        message: "The headers are larger than \(self.worker.settings.headerLimit) bytes."
+                    )
+                )
+            )
+        case is HTTPParserError: self.arrive(.refused(.malformed("it is not HTTP/1 (\(error))")))
+        // What comes after an error in the parser is dropped: it was answered, or is about to be.
+        case is ByteToMessageDecoderError: break
+        default: self.closeNow()
+        }
+    }
+}
+
+@available(*, unavailable)
+extension ClientConnection: Sendable {}

@@ -1,0 +1,365 @@
+import FleetModel
+import NIOCore
+import NIOHTTP1
+
+/// One request and its answer, as a value: what arrives goes in by verbs, what is to be done comes out.
+///
+/// It owns the promise to the director: every `.forward` is closed by exactly one terminal outcome
+/// (``close(_:)`` is the only place that makes one, and it takes the open try away).
+///
+/// Verbs that are called once or twice per request return ``Action``s, to be carried out in order; those called
+/// for every chunk return a plain word and allocate nothing.
+struct Exchange {
+    struct Limits: Hashable {
+        var tries: Int
+        var replay: Int
+        var discard: Int
+    }
+
+    enum Action: Equatable {
+        /// Ask the director, then call ``Exchange/directed(_:now:)``.
+        case direct(failed: [ProxyTarget])
+        /// Connect, then call ``Exchange/connected(reused:now:)``; `fresh` forbids a kept connection.
+        case connect(ProxyTarget, fresh: Bool)
+        /// Send the client `100 Continue`.
+        case sendContinue
+        /// Send upstream: the head, what there is of the body, and the end if it has come.
+        case send(HTTPRequestHead, [ByteBuffer], end: RequestEnd?)
+        case report(ProxyOutcome)
+        /// Send the client the head of the answer.
+        case respond(HTTPResponseHead)
+        /// Send the client the end of the answer.
+        case endResponse(HTTPHeaders?)
+        /// Send the client a whole answer.
+        case answer(HTTPResponseHead, body: String)
+        /// The upstream connection is clean: keep it for the next request.
+        case releaseUpstream
+        /// The upstream connection is not to be used again, or is no longer wanted.
+        case closeUpstream
+        /// The exchange is over: the next request may be served.
+        case next
+        /// The exchange is over: close once everything is sent; a client that still sends is heard out for a while.
+        case close
+        /// Close so that the client sees that the answer is not whole.
+        case cut(reset: Bool)
+    }
+
+    enum ChunkAction: Hashable {
+        case forward, held, dropped
+        /// Too much to drop: close.
+        case close
+    }
+
+    struct RequestEnd: Equatable {
+        var trailers: HTTPHeaders?
+    }
+
+    enum Stage: Hashable {
+        /// The director is to be asked, or is being asked.
+        case choosing
+        /// A connection is being made.
+        case connecting
+        /// The request is on its way and nothing of an answer has come.
+        case waiting
+        /// The answer is being passed on.
+        case answering
+        /// The answer is over; the rest of the request is read and dropped.
+        case discarding
+        case over
+    }
+
+    private struct Try {
+        let target: ProxyTarget
+        let number: Int
+        let start: NIODeadline
+        let requestHeaders: [ProxyHeader]
+        let responseHeaders: [ProxyHeader]
+        var isReused = false
+        var mayRefresh = true
+    }
+
+    let request: AdmittedRequest
+    let id: UInt64
+    private let limits: Limits
+
+    private(set) var stage = Stage.choosing
+    /// What of the body is kept for this or another try; `nil` when another try is not possible any more.
+    private var replay: [ByteBuffer]? = []
+    private var requestEnd: RequestEnd?
+    private var requestBytes = 0
+    private var responseBytes = 0
+    private var status = 0
+    private var discarded = 0
+    private var current: Try?
+    private var failed: [ProxyTarget] = []
+    private var owesContinue: Bool
+    private var keepAlive: Bool
+    private var upstreamKeepAlive = false
+    private var endsWithConnection = false
+
+    init(_ request: AdmittedRequest, id: UInt64, limits: Limits) {
+        self.request = request
+        self.id = id
+        self.limits = limits
+        self.owesContinue = request.expectsContinue
+        self.keepAlive = request.keepAlive
+    }
+
+    /// Whether more of the request may be read, by what is held here; whether the upstream's channel takes more is
+    /// for the caller to add while ``sendsUpstream``.
+    var wantsRequest: Bool {
+        guard self.requestEnd == nil else { return false }
+        switch self.stage {
+        case .choosing, .connecting: return self.requestBytes < self.limits.replay
+        case .waiting, .answering, .discarding: return true
+        case .over: return false
+        }
+    }
+
+    /// Whether what is read of the request goes to the upstream at once.
+    var sendsUpstream: Bool { self.stage == .waiting || self.stage == .answering }
+
+    /// Whether the client has sent the whole request.
+    var isRequestWhole: Bool { self.requestEnd != nil }
+
+    // MARK: The director
+
+    /// Begins: the director is to be asked.
+    func begin() -> [Action] { [.direct(failed: [])] }
+
+    /// The director has decided.
+    mutating func directed(_ decision: ProxyDecision, now: NIODeadline) -> [Action] {
+        guard self.stage == .choosing else { return [] }
+        switch decision {
+        case .answer(let answer): return self.answer(answer)
+        case .forward(let target, let requestHeaders, let responseHeaders):
+            self.current = Try(
+                target: target,
+                number: self.failed.count + 1,
+                start: now,
+                requestHeaders: requestHeaders,
+                responseHeaders: responseHeaders
+            )
+            self.stage = .connecting
+            guard self.owesContinue else { return [.connect(target, fresh: false)] }
+            self.owesContinue = false
+            return [.sendContinue, .connect(target, fresh: false)]
+        }
+    }
+
+    // MARK: The client
+
+    /// A piece of the request's body has arrived.
+    mutating func requestBody(_ bytes: ByteBuffer) -> ChunkAction {
+        switch self.stage {
+        case .choosing, .connecting:
+            self.requestBytes += bytes.readableBytes
+            self.replay?.append(bytes)
+            return .held
+        case .waiting, .answering:
+            self.requestBytes += bytes.readableBytes
+            if self.requestBytes > self.limits.replay { self.replay = nil }
+            self.replay?.append(bytes)
+            return .forward
+        case .discarding:
+            self.discarded += bytes.readableBytes
+            guard self.discarded > self.limits.discard else { return .dropped }
+            self.stage = .over
+            return .close
+        case .over: return .dropped
+        }
+    }
+
+    /// The request is whole.
+    ///
+    /// - Returns: `.forward` to pass the end on at once; `.close` never.
+    mutating func requestEnded(_ trailers: HTTPHeaders?) -> ChunkAction {
+        self.requestEnd = RequestEnd(trailers: trailers)
+        switch self.stage {
+        case .choosing, .connecting: return .held
+        case .waiting, .answering: return .forward
+        case .discarding:
+            self.stage = .over
+            return .dropped
+        case .over: return .dropped
+        }
+    }
+
+    /// The client closed its side, or its connection died.
+    mutating func clientGone(now: NIODeadline) -> [Action] {
+        let report = self.close(now: now) { .cancelled(bytes: $0.responseBytes, duration: $1) }
+        self.stage = .over
+        return report.map { [.closeUpstream, .report($0)] } ?? []
+    }
+
+    /// The client's request turned out to be malformed, or its body did not come in time.
+    mutating func requestFailed(_ refusal: Refusal, now: NIODeadline) -> [Action] {
+        let stage = self.stage
+        var actions = self.clientGone(now: now)
+        self.keepAlive = false
+        switch stage {
+        case .choosing, .connecting, .waiting: actions += self.answer(refusal.answer)
+        case .answering: actions.append(.cut(reset: self.endsWithConnection))
+        case .discarding: actions.append(.close)
+        case .over: break
+        }
+        return actions
+    }
+
+    /// The server shuts down: the connection is not kept after this exchange.
+    mutating func drain() { self.keepAlive = false }
+
+    // MARK: The upstream
+
+    /// A connection for the request is there.
+    mutating func connected(reused: Bool, now: NIODeadline) -> [Action] {
+        guard self.stage == .connecting, let current else { return [] }
+        self.stage = .waiting
+        self.current?.isReused = reused
+        var head = self.request.head
+        for header in current.requestHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        let body = self.replay ?? []
+        if self.requestBytes > self.limits.replay { self.replay = nil }
+        return [.send(head, body, end: self.requestEnd), .report(self.outcome(of: current, .sent))]
+    }
+
+    /// The connection could not be made, died, or gave no answer in time.
+    mutating func upstreamFailed(_ failure: ProxyFailure, now: NIODeadline) -> [Action] {
+        switch self.stage {
+        case .connecting, .waiting:
+            if let current, current.isReused, current.mayRefresh, failure == .connectionClosed, self.replay != nil {
+                self.current?.isReused = false
+                self.current?.mayRefresh = false
+                self.stage = .connecting
+                return [.closeUpstream, .connect(current.target, fresh: true)]
+            }
+            return self.tryNext(after: failure, now: now)
+        case .answering:
+            let report = self.close(now: now) { .cut(failure, bytes: $0.responseBytes, duration: $1) }
+            self.stage = .over
+            return [.closeUpstream] + (report.map { [.report($0)] } ?? []) + [.cut(reset: self.endsWithConnection)]
+        case .choosing, .discarding, .over: return []
+        }
+    }
+
+    /// Whether an answer with this status could be dropped in favour of another try.
+    func mayRetry(status: Int) -> Bool {
+        (status == 502 || status == 503) && self.stage == .waiting && self.replay != nil
+            && self.failed.count + 1 < self.limits.tries
+    }
+
+    /// The upstream answered with a status that is to be tried elsewhere.
+    mutating func retry(status: Int, now: NIODeadline) -> [Action] {
+        self.tryNext(after: .status(status), now: now)
+    }
+
+    /// The answer has begun.
+    mutating func responseHead(_ head: HTTPResponseHead, now: NIODeadline) -> [Action] {
+        guard self.stage == .waiting, let current else { return [] }
+        // Nobody asked for another protocol: `Upgrade` is not passed on.
+        guard head.status != .switchingProtocols else { return self.upstreamFailed(.malformedResponse, now: now) }
+        self.stage = .answering
+        self.replay = nil
+        self.status = Int(head.status.code)
+        self.upstreamKeepAlive = head.isKeepAlive
+        // A client that was not told to continue may or may not send its body: its connection is of no further use.
+        let response = HeaderRules.respond(
+            head,
+            to: self.request,
+            adding: current.responseHeaders,
+            keepAlive: self.keepAlive
+        )
+        self.endsWithConnection = response.endsWithConnection
+        if response.endsWithConnection { self.keepAlive = false }
+        return [
+            .respond(response.head),
+            .report(self.outcome(of: current, .firstByte(status: self.status, after: now - current.start))),
+        ]
+    }
+
+    /// A piece of the answer's body has arrived.
+    ///
+    /// - Returns: Whether it goes to the client.
+    mutating func responseBody(_ count: Int) -> Bool {
+        guard self.stage == .answering else { return false }
+        self.responseBytes += count
+        return true
+    }
+
+    /// The answer is whole.
+    mutating func responseEnded(_ trailers: HTTPHeaders?, now: NIODeadline) -> [Action] {
+        guard self.stage == .answering else { return [] }
+        let isClean = self.requestEnd != nil && self.upstreamKeepAlive
+        let report = self.close(now: now) {
+            .completed(status: $0.status, bytes: $0.responseBytes, duration: $1)
+        }
+        return [.endResponse(trailers), isClean ? .releaseUpstream : .closeUpstream]
+            + (report.map { [.report($0)] } ?? []) + self.finish()
+    }
+
+    // MARK: Endings
+
+    private mutating func tryNext(after failure: ProxyFailure, now: NIODeadline) -> [Action] {
+        guard let current else { return [] }
+        let report = self.close(now: now) { .failed(failure, duration: $1) }
+        self.failed.append(current.target)
+        self.stage = .choosing
+        let actions: [Action] = [.closeUpstream] + (report.map { [.report($0)] } ?? [])
+        if self.replay != nil, self.failed.count < self.limits.tries { return actions + [.direct(failed: self.failed)] }
+        return actions + self.answer(self.unreachable(failure))
+    }
+
+    private func unreachable(_ failure: ProxyFailure) -> ProxyAnswer {
+        let isLate = failure == .responseTimeout
+        let tries = self.failed.count
+        return .error(
+            status: isLate ? 504 : 502,
+            code: isLate ? "upstream_timeout" : "upstream_unreachable",
+            message: "No model server answered (\(tries) tried, the last: \(failure)). Try again."
+        )
+    }
+
+    /// Answers the client from here.
+    private mutating func answer(_ answer: ProxyAnswer) -> [Action] {
+        // Without `100 Continue` the client may or may not send its body: what follows cannot be told apart.
+        if self.owesContinue, self.requestEnd == nil { self.keepAlive = false }
+        let status = HTTPResponseStatus(statusCode: answer.status)
+        let hasBody = status.mayHaveResponseBody
+        var head = HTTPResponseHead(version: .http1_1, status: status)
+        for header in answer.headers where KnownHeader(header.name) == .other {
+            head.headers.add(name: header.name, value: header.value)
+        }
+        if hasBody { head.headers.add(name: "content-length", value: String(answer.body.utf8.count)) }
+        let response = HeaderRules.respond(head, to: self.request, adding: [], keepAlive: self.keepAlive)
+        let body = hasBody && self.request.head.method != .HEAD ? answer.body : ""
+        return [.answer(response.head, body: body)] + self.finish()
+    }
+
+    private mutating func finish() -> [Action] {
+        self.replay = nil
+        if !self.keepAlive {
+            self.stage = .over
+            return [.close]
+        }
+        self.stage = self.requestEnd == nil ? .discarding : .over
+        return self.stage == .over ? [.next] : []
+    }
+
+    /// Takes the open try away and makes its only terminal outcome.
+    private mutating func close(
+        now: NIODeadline,
+        _ event: (Exchange, Seconds) -> ProxyOutcome.Event
+    ) -> ProxyOutcome? {
+        guard let current = self.current.take() else { return nil }
+        return self.outcome(of: current, event(self, now - current.start))
+    }
+
+    private func outcome(of current: Try, _ event: ProxyOutcome.Event) -> ProxyOutcome {
+        ProxyOutcome(request: self.id, number: current.number, target: current.target, event: event)
+    }
+}
+
+/// Seconds between two readings of the same clock.
+func - (later: NIODeadline, earlier: NIODeadline) -> Seconds {
+    Seconds((later - earlier).nanoseconds) / 1e9
+}

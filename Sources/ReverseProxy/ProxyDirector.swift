@@ -1,0 +1,193 @@
+package import FleetModel
+import NIOHTTP1
+
+/// Decides where requests go.
+///
+/// Every verb is called on an event loop: it must neither block nor suspend, and may be called from
+/// several loops at once.
+package protocol ProxyDirector: Sendable {
+    /// Chooses the first or next target of a request; `failed` are the targets already tried for it, in order.
+    ///
+    /// A `.forward` opens a try; exactly one outcome whose ``ProxyOutcome/Event/isTerminal`` is true
+    /// closes it, before the next call for the same request.
+    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision
+
+    /// Learns what became of a try.
+    func observe(_ outcome: ProxyOutcome)
+
+    /// Whether an answer of 502 or 503, of which nothing has been passed on, is to be tried elsewhere.
+    func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool
+}
+
+extension ProxyDirector {
+    /// An upstream that answers 502 or 503 has not begun the work: try another.
+    package func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool { true }
+}
+
+/// Where a try goes.
+package struct ProxyTarget: Hashable, Sendable, CustomStringConvertible {
+    package var address: EndpointAddress
+
+    package init(address: EndpointAddress) { self.address = address }
+
+    package var description: String { self.address.description }
+}
+
+/// A header that the director adds; control characters in it become spaces, so that no value can split a message.
+package struct ProxyHeader: Hashable, Sendable {
+    package let name: String
+    package let value: String
+
+    package init(_ name: String, _ value: String) {
+        self.name = Self.printable(name)
+        self.value = Self.printable(value)
+    }
+
+    private static func printable(_ text: String) -> String {
+        func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7F }
+        guard text.utf8.contains(where: isControl) else { return text }
+        return String(decoding: text.utf8.map { isControl($0) ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
+    }
+}
+
+/// What the director may know of a request.
+///
+/// The body is not part of it: it is still on its way.
+package struct ProxiedRequest: Hashable, Sendable {
+    /// Unique within one ``ProxyServer``.
+    package let id: UInt64
+    /// As in `POST`.
+    package let method: String
+    /// Path and query, as in `/v1/chat/completions`.
+    package let uri: String
+    /// The client's IP address, as this proxy sees it; `nil` for a socket without one.
+    package let client: String?
+    /// How many gateways of this fleet the request has passed before, by its `via` header.
+    package let hops: Int
+    let headers: HTTPHeaders
+
+    /// The first value of a header, by a name of any case.
+    package subscript(header name: String) -> String? { self.headers.first(name: name) }
+
+    package static func == (lhs: Self, rhs: Self) -> Bool { lhs.id == rhs.id }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(self.id) }
+}
+
+/// What to do with a request.
+package enum ProxyDecision: Hashable, Sendable {
+    /// Pass it on: `requestHeaders` replace those of the same name on the way up,
+    /// `responseHeaders` those on the way down.
+    case forward(ProxyTarget, requestHeaders: [ProxyHeader] = [], responseHeaders: [ProxyHeader] = [])
+    /// Answer it here.
+    case answer(ProxyAnswer)
+}
+
+/// A whole answer that the proxy gives itself.
+package struct ProxyAnswer: Hashable, Sendable {
+    /// 200 to 599.
+    package var status: Int
+    package var headers: [ProxyHeader]
+    package var body: String
+
+    package init(status: Int, headers: [ProxyHeader] = [], body: String = "") {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    /// An answer whose body is an error object as OpenAI's API writes it.
+    ///
+    /// - Parameters:
+    ///   - status: The HTTP status.
+    ///   - code: A word from a closed list, such as `upstream_unreachable`.
+    ///   - message: What happened and what to do, for a person.
+    ///   - headers: Further headers, such as `retry-after`.
+    /// - Returns: The answer, with a content type.
+    package static func error(status: Int, code: String, message: String, headers: [ProxyHeader] = []) -> Self {
+        let kind = status >= 500 ? "server_error" : "invalid_request_error"
+        let body = #"{"error":{"message":"\#(message.jsonEscaped)","type":"\#(kind)","code":"\#(code.jsonEscaped)"}}"#
+        return Self(status: status, headers: [ProxyHeader("content-type", "application/json")] + headers, body: body)
+    }
+}
+
+extension String {
+    fileprivate var jsonEscaped: String {
+        var escaped = ""
+        for scalar in self.unicodeScalars {
+            switch scalar {
+            case "\"": escaped += "\\\""
+            case "\\": escaped += "\\\\"
+            case _ where scalar.value < 0x20: escaped += " "
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return escaped
+    }
+}
+
+/// What became of one try of one request.
+package struct ProxyOutcome: Hashable, Sendable {
+    package enum Event: Hashable, Sendable {
+        /// The target is connected and the request's head is on its way.
+        case sent
+        /// The answer's head has arrived and is passed on; `after` is the time to first byte since the try began.
+        case firstByte(status: Int, after: Seconds)
+        /// The answer has been passed on whole; `bytes` counts its body.
+        case completed(status: Int, bytes: Int, duration: Seconds)
+        /// The try failed before anything was passed on; the request may go elsewhere.
+        case failed(ProxyFailure, duration: Seconds)
+        /// The upstream died in the middle of its answer; the client saw the cut.
+        case cut(ProxyFailure, bytes: Int, duration: Seconds)
+        /// The client went away, or did not send or read in time, or the server shut down.
+        case cancelled(bytes: Int, duration: Seconds)
+
+        /// Whether the try is over.
+        package var isTerminal: Bool {
+            switch self {
+            case .sent, .firstByte: false
+            case .completed, .failed, .cut, .cancelled: true
+            }
+        }
+    }
+
+    /// The ``ProxiedRequest/id``.
+    package var request: UInt64
+    /// Counts the tries of the request, from 1.
+    package var number: Int
+    package var target: ProxyTarget
+    package var event: Event
+
+    package init(request: UInt64, number: Int, target: ProxyTarget, event: Event) {
+        self.request = request
+        self.number = number
+        self.target = target
+        self.event = event
+    }
+}
+
+/// Why a try failed: a closed list, fit for a metric's label.
+package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
+    /// Refused, unreachable or not resolved.
+    case connectionRefused
+    case connectTimeout
+    /// Closed or reset by the upstream.
+    case connectionClosed
+    /// No head of an answer within ``ProxySettings/responseTimeout``.
+    case responseTimeout
+    /// What came was not HTTP/1.
+    case malformedResponse
+    /// 502 or 503, which the director wanted to be tried elsewhere.
+    case status(Int)
+
+    package var description: String {
+        switch self {
+        case .connectionRefused: "connection_refused"
+        case .connectTimeout: "connect_timeout"
+        case .connectionClosed: "connection_closed"
+        case .responseTimeout: "response_timeout"
+        case .malformedResponse: "malformed_response"
+        case .status(let status): "status_\(status)"
+        }
+    }
+}

@@ -1,0 +1,39 @@
+package import FleetModel
+
+/// The limits and time-outs of a ``ProxyServer``.
+package struct ProxySettings: Hashable, Sendable {
+    /// Tries of one request, the first included.
+    package var maxTries = 3
+    /// How much of a request's body is kept for another try, in bytes.
+    ///
+    /// A request is not tried again once more than this was sent.
+    package var replayLimit = 1 << 20
+    /// How long a connection to an upstream may take, in seconds.
+    package var connectTimeout: Seconds = 1
+    /// How long an upstream may take from the request's head to the answer's head, in seconds.
+    ///
+    /// Prefill of a long prompt behind a queue takes minutes.
+    package var responseTimeout: Seconds = 300
+    /// How long a client may take to send a request's head or the next bytes of its body, to read when the answer
+    /// waits for it, or to end a closing connection, in seconds.
+    ///
+    /// It does not limit how long an answer may take or pause.
+    package var clientTimeout: Seconds = 60
+    /// Idle connections kept per endpoint and event loop.
+    package var idleConnections = 64
+    /// How long an idle upstream connection is kept, in seconds: less than the upstream's own time-out
+    /// (uvicorn, under vLLM: 5 s), so that it seldom closes one that is just taken.
+    package var idleTimeout: Seconds = 4
+    /// All header names and values of a message, in bytes; more is answered with 431.
+    package var headerLimit = 64 << 10
+    /// How much of a request's body is read and dropped, in bytes, to keep a connection whose answer came early.
+    package var discardLimit = 1 << 20
+    /// Client connections; those beyond it are closed at once and counted.
+    package var maxConnections = 50_000
+    /// How long exchanges in flight may take to finish at a graceful shutdown, in seconds.
+    package var drainTimeout: Seconds = 30
+    /// The name that stands in `via`: the same for all gateways of a fleet, so that ``ProxiedRequest/hops`` counts them.
+    package var viaName = "isobar"
+
+    package init() {}
+}

@@ -1,0 +1,195 @@
+import DequeModule
+import FleetModel
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// One event loop's share of the proxy: its connections, its kept upstream connections, its timers.
+///
+/// It is confined to its loop, and so is everything it holds.
+final class Worker {
+    let eventLoop: any EventLoop
+    let director: any ProxyDirector
+    let settings: ProxySettings
+    let counters: SharedCounters
+    private(set) var isDraining = false
+    private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    private var idle: [EndpointAddress: Deque<UpstreamConnection>] = [:]
+    private var wheel = TimerWheel()
+    private var isTicking = false
+    private var drained: EventLoopPromise<Void>?
+    private let maxClients: Int
+    private var nextID: UInt64
+
+    /// Makes a worker: `index` tells the workers of one server apart, in the high bits of request ids, and
+    /// `maxClients` is its share of ``ProxySettings/maxConnections``.
+    init(
+        index: Int,
+        maxClients: Int,
+        eventLoop: any EventLoop,
+        director: any ProxyDirector,
+        settings: ProxySettings,
+        counters: SharedCounters
+    ) {
+        self.eventLoop = eventLoop
+        self.director = director
+        self.settings = settings
+        self.counters = counters
+        self.maxClients = maxClients
+        self.nextID = UInt64(index) << 48
+    }
+
+    func makeRequestID() -> UInt64 {
+        self.nextID += 1
+        return self.nextID
+    }
+
+    // MARK: Clients
+
+    /// Sets up a connection that was just accepted.
+    func accept(_ channel: any Channel) throws {
+        guard !self.isDraining, self.clients.count < self.maxClients else {
+            self.counters.count { $0.connectionsRefused += 1 }
+            throw ChannelError.inappropriateOperationForState
+        }
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = self.settings.headerLimit
+        limits.maxHeaderListSize = self.settings.headerLimit
+        var framing = HTTPResponseEncoder.Configuration()
+        framing.automaticallySetFramingHeaders = false
+        try channel.pipeline.syncOperations.addHandlers(
+            HTTPResponseEncoder(configuration: framing),
+            ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
+            ClientConnection(worker: self)
+        )
+    }
+
+    func add(_ client: ClientConnection) {
+        self.clients[ObjectIdentifier(client)] = client
+        self.counters.count { $0.connectionsOpen += 1 }
+    }
+
+    func remove(_ client: ClientConnection) {
+        guard self.clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        self.counters.count { $0.connectionsOpen -= 1 }
+        if self.clients.isEmpty { self.drained.take()?.succeed() }
+    }
+
+    /// Lets exchanges in flight finish; succeeds when the last connection is closed.
+    func drain() -> EventLoopFuture<Void> {
+        self.isDraining = true
+        let promise = self.eventLoop.makePromise(of: Void.self)
+        self.drained = promise
+        for client in self.clients.values { client.drain() }
+        if self.clients.isEmpty { self.drained.take()?.succeed() }
+        return promise.futureResult
+    }
+
+    /// Closes everything, finished or not.
+    func closeAll() {
+        for client in self.clients.values { client.closeNow() }
+        for connection in self.idle.values.joined() { connection.close() }
+        self.drained.take()?.succeed()
+    }
+
+    /// Bytes that wait in this process for clients that read slowly.
+    func bufferedBytes() -> Int { self.clients.values.reduce(0) { $0 + $1.bufferedBytes } }
+
+    // MARK: Upstreams
+
+    /// A kept connection, the one used last.
+    func takeIdle(for address: EndpointAddress) -> UpstreamConnection? {
+        guard let connection = self.idle[address]?.popLast() else { return nil }
+        connection.deadline = nil
+        self.counters.count { $0.upstreamIdle -= 1 }
+        return connection
+    }
+
+    /// Keeps a clean connection for the next request, or closes it when there are enough.
+    func keep(_ connection: UpstreamConnection) {
+        guard !self.isDraining, self.idle[connection.address]?.count ?? 0 < self.settings.idleConnections else {
+            return connection.close()
+        }
+        self.idle[connection.address, default: []].append(connection)
+        self.counters.count { $0.upstreamIdle += 1 }
+        connection.deadline = .now() + .seconds(self.settings.idleTimeout)
+        self.watch(connection)
+    }
+
+    /// Forgets an idle connection that has closed.
+    func forget(_ connection: UpstreamConnection) {
+        guard let place = self.idle[connection.address]?.firstIndex(where: { $0 === connection }) else { return }
+        self.idle[connection.address]?.remove(at: place)
+        if self.idle[connection.address]?.isEmpty ?? false { self.idle[connection.address] = nil }
+        self.counters.count { $0.upstreamIdle -= 1 }
+    }
+
+    /// Opens a connection on this loop.
+    func connect(
+        to address: EndpointAddress,
+        then body: @escaping (Result<UpstreamConnection, ProxyFailure>) -> Void
+    ) {
+        let connection = UpstreamConnection(address: address, worker: self)
+        let bound = NIOLoopBound(connection, eventLoop: self.eventLoop)
+        let headerLimit = self.settings.headerLimit
+        let bootstrap = ClientBootstrap(group: self.eventLoop)
+            .connectTimeout(.seconds(self.settings.connectTimeout))
+            .channelOption(.autoRead, value: false)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    var limits = NIOHTTPDecoderLimitConfiguration()
+                    limits.maxHeaderFieldSize = headerLimit
+                    limits.maxHeaderListSize = headerLimit
+                    var framing = HTTPRequestEncoder.Configuration()
+                    framing.automaticallySetFramingHeaders = false
+                    try channel.pipeline.syncOperations.addHandlers(
+                        HTTPRequestEncoder(configuration: framing),
+                        ByteToMessageHandler(HTTPResponseDecoder(limitConfiguration: limits)),
+                        bound.value
+                    )
+                }
+            }
+        let channel: EventLoopFuture<any Channel>
+        if let socketAddress = try? SocketAddress(ipAddress: address.host, port: address.port) {
+            channel = bootstrap.connect(to: socketAddress)
+        } else {
+            channel = bootstrap.connect(host: address.host, port: address.port)
+        }
+        channel.assumeIsolated().whenComplete { result in
+            body(result.map { _ in connection }.mapError(ProxyFailure.init(connecting:)))
+        }
+    }
+
+    // MARK: Time
+
+    /// Sees to it that an element gives up at its deadline.
+    func watch(_ element: any Impatient) {
+        self.wheel.hold(element)
+        self.tickOn()
+    }
+
+    private func tickOn() {
+        guard !self.isTicking, !self.wheel.isEmpty else { return }
+        self.isTicking = true
+        self.eventLoop.assumeIsolated().scheduleTask(in: TimerWheel.resolution) {
+            self.isTicking = false
+            for element in self.wheel.expired(at: .now()) { element.giveUp() }
+            self.tickOn()
+        }
+    }
+}
+
+extension ProxyFailure {
+    /// Why a connection could not be made.
+    fileprivate init(connecting error: any Error) {
+        func isTimeout(_ error: any Error) -> Bool {
+            if case .connectTimeout? = error as? ChannelError { true } else { false }
+        }
+        let causes = (error as? NIOConnectionError)?.connectionErrors.map(\.error) ?? [error]
+        self = causes.contains(where: isTimeout) ? .connectTimeout : .connectionRefused
+    }
+}
+
+extension TimeAmount {
+    static func seconds(_ seconds: Seconds) -> TimeAmount { .nanoseconds(Int64(seconds * 1e9)) }
+}

@@ -1,0 +1,126 @@
+import FleetModel
+
+/// What the fleet cannot carry, by band, before any band is solved.
+///
+/// With ρ the demand of premium and standard over the usable capacity: standard is shed by
+/// `p = min(1, k·s⁵)`, `s = (ρ − start)/(1 − start)` held within 0 and 1, and by as much as brings ρ down to full load
+/// if that is more; premium only when it is more than full load alone. Batch needs no rule here: it has its cap, and
+/// its overflow is part of the optimum. Premium's rows are solved for all of its demand in any case, since a delay is
+/// defined at every load.
+struct Overload {
+    /// The part of the band's demand that is not to be solved for.
+    var shed = ByBand(all: 0.0)
+    /// Requests per second.
+    var overflow = ByBand(all: 0.0)
+
+    init(_ survey: Survey, _ policy: SolverPolicy) {
+        let capacity = survey.curves.reduce(0) { $0 + $1.capacity }
+        guard capacity > 0 else { return }
+        let premium = survey.demand.premium.reduce(0, +)
+        let standard = survey.demand.standard.reduce(0, +)
+        self.overflow.premium = max(premium - policy.fullLoad * capacity, 0)
+        guard standard > 0 else { return }
+        let use = (premium + standard) / capacity
+        let s = min(max((use - policy.shedStart) / max(1 - policy.shedStart, 1e-9), 0), 1)
+        let smooth = policy.shedGain * s * s * s * s * s
+        let needed = (premium + standard - policy.fullLoad * capacity) / standard
+        self.shed.standard = min(max(smooth, needed, 0), 1)
+        self.overflow.standard = self.shed.standard * standard
+    }
+}
+
+/// One band made ready: its demand, its base load, its floors, and what remains for the Newton solve.
+struct BandStage {
+    /// The least weights of one source.
+    struct Floors {
+        var local = 0.0
+        var remote = 0.0
+        /// All floors of the row together.
+        var total = 0.0
+        /// Those that leave the region.
+        var remoteTotal = 0.0
+    }
+
+    /// By source, after shedding.
+    let demand: [Double]
+    /// The load of the bands before, by column.
+    let base: [Double]
+    /// Whether this band may use the cluster at all, by column.
+    let isOpen: [Bool]
+    let floors: [Floors]
+    let newton: DualNewton.Stage
+    /// Source × column reachability, by site.
+    private let distance: [Double]
+    private let siteOfColumn: [Int]
+    private let siteCount: Int
+
+    init(_ band: Band, _ survey: Survey, _ policy: SolverPolicy, admitted: Double, base: [Double]) {
+        let demand = survey.demand[band].map { $0 * admitted }
+        let sites = survey.siteCount
+        var siteOfColumn = [Int](repeating: 0, count: survey.columnCount)
+        var cap = [Double](repeating: .infinity, count: survey.columnCount)
+        for site in 0..<sites {
+            for c in survey.siteStart[site]..<survey.siteStart[site + 1] { siteOfColumn[c] = site }
+        }
+        if band == .batch { for c in cap.indices { cap[c] = policy.batchCap * survey.curves[c].capacity } }
+        let isOpen = cap.indices.map { cap[$0] > base[$0] }
+        var openInSite = [Int](repeating: 0, count: sites)
+        for c in isOpen.indices where isOpen[c] { openInSite[siteOfColumn[c]] += 1 }
+
+        let limit = min(max(policy.maxRemoteShare[band], 0), 1)
+        let floor = min(max(policy.floor[band], 0), 1)
+        var floors: [Floors] = []
+        var limits: [Double] = []
+        var rest = demand
+        var floored = base
+        for source in 0..<survey.sourceCount {
+            var local = 0
+            var remote = 0
+            for site in 0..<sites where survey.distance[source * sites + site] < .infinity {
+                if survey.localSites[source].contains(site) {
+                    local += openInSite[site]
+                } else {
+                    remote += openInSite[site]
+                }
+            }
+            var row = Floors()
+            if local + remote > 0 {
+                row.local = min(floor, policy.floorBudget / Double(local + remote))
+                row.remote = local > 0 && remote > 0 ? min(row.local, limit / Double(remote)) : row.local
+                row.remoteTotal = row.remote * Double(remote)
+                row.total = row.local * Double(local) + row.remoteTotal
+            }
+            floors.append(row)
+            limits.append(limit < 1 ? max((limit - row.remoteTotal) / max(1 - row.total, 1e-9), 0) : 1)
+            rest[source] *= 1 - row.total
+            guard row.total > 0, demand[source] > 0 else { continue }
+            for site in 0..<sites where survey.distance[source * sites + site] < .infinity {
+                let load = demand[source] * (survey.localSites[source].contains(site) ? row.local : row.remote)
+                for c in survey.siteStart[site]..<survey.siteStart[site + 1] where isOpen[c] { floored[c] += load }
+            }
+        }
+        self.demand = demand
+        self.base = base
+        self.isOpen = isOpen
+        self.floors = floors
+        self.newton = DualNewton.Stage(
+            epsilon: max(policy.epsilon[band], 1e-4),
+            demand: rest,
+            base: floored,
+            cap: cap,
+            overflowPrice: band == .batch ? policy.overflowPrice : .infinity,
+            remoteLimit: limits
+        )
+        self.distance = survey.distance
+        self.siteOfColumn = siteOfColumn
+        self.siteCount = sites
+    }
+
+    /// Whether a source's requests may go to a cluster.
+    func reaches(_ source: Int, column: Int) -> Bool { self.way(source, column: column) < .infinity }
+
+    /// Seconds from a source to a cluster.
+    func way(_ source: Int, column: Int) -> Double {
+        self.distance[source * self.siteCount + self.siteOfColumn[column]]
+    }
+}

@@ -1,0 +1,82 @@
+package import FleetModel
+package import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import ServiceLifecycle
+
+/// Serves gRPC services on one port.
+package struct WireServer: Service {
+    private let address: EndpointAddress
+    private let server: GRPCServer<HTTP2ServerTransport.Posix>
+    private let onListening: @Sendable (EndpointAddress) -> Void
+
+    /// - Parameters:
+    ///   - address: Where to listen; port 0 lets the system choose.
+    ///   - services: What to serve.
+    ///   - onListening: Told the address with the port in it, once, when the server listens.
+    /// - Throws: ``WireRefusal`` for an address off loopback, where plain text is not allowed.
+    package init(
+        listen address: EndpointAddress,
+        services: [any RegistrableRPCService],
+        onListening: @escaping @Sendable (EndpointAddress) -> Void = { _ in }
+    ) throws(WireRefusal) {
+        try WireRefusal.check(address, field: "listen")
+        self.address = address
+        self.onListening = onListening
+        let transport = HTTP2ServerTransport.Posix(
+            address: .ipv4(host: address.host == "localhost" ? "127.0.0.1" : address.host, port: address.port),
+            transportSecurity: .plaintext,
+            config: .defaults { $0.connection.maxGraceTime = .seconds(1) }
+        )
+        self.server = GRPCServer(transport: transport, services: services)
+    }
+
+    /// Serves until a graceful shutdown.
+    ///
+    /// - Throws: ``WireRefusal`` when the port cannot be had.
+    package func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    try await withGracefulShutdownHandler {
+                        try await self.server.serve()
+                    } onGracefulShutdown: {
+                        self.server.beginGracefulShutdown()
+                    }
+                } catch let error as RuntimeError {
+                    throw WireRefusal(
+                        field: "listen",
+                        address: self.address.description,
+                        reason: error.cause.map { "\($0)" } ?? error.message,
+                        fix: "stop what holds the port, or choose another one"
+                    )
+                }
+            }
+            if let bound = try? await self.server.transport.listeningAddress.ipv4 {
+                self.onListening(EndpointAddress(host: bound.host, port: bound.port))
+            }
+            try await group.waitForAll()
+        }
+    }
+}
+
+/// Why a link was not made: the configuration's field, what stood there, and the fix.
+package struct WireRefusal: Error, Hashable, CustomStringConvertible {
+    package let field: String
+    package let address: String
+    package let reason: String
+    package let fix: String
+
+    package var description: String { "\(self.field): \(self.address): \(self.reason); \(self.fix)" }
+
+    /// Plain text is for loopback only: off it, frames and plans could be read and forged.
+    static func check(_ address: EndpointAddress, field: String) throws(WireRefusal) {
+        guard address.isLoopback else {
+            throw WireRefusal(
+                field: field,
+                address: address.description,
+                reason: "links off loopback need mutual TLS, which this version does not offer",
+                fix: "use a loopback address, with a tunnel of your own between hosts"
+            )
+        }
+    }
+}

@@ -1,0 +1,120 @@
+import Testing
+
+@testable import Exposition
+
+/// Reads a page and says what was found, as `name{engine} value`.
+private func lines(_ page: String, of series: [String], label: String = "engine") throws -> [String] {
+    var found: [String] = []
+    _ = try ExpositionReader(series: series).read(Array(page.utf8)) { sample in
+        found.append("\(series[sample.series]){\(sample.label(label) ?? "")} \(sample.value)")
+    }
+    return found
+}
+
+@Suite("Reading a metrics page")
+struct ExpositionReaderTests {
+    @Test("only the series asked for are handed over, by their whole name")
+    func wholeNames() throws {
+        let page = """
+            # HELP running Requests
+            # TYPE running gauge
+            running{engine="0"} 3
+            running_total{engine="0"} 9
+            runnin 1
+            waiting 4.5 1795418753000
+
+            """
+        #expect(try lines(page, of: ["running", "waiting"]) == ["running{0} 3.0", "waiting{} 4.5"])
+    }
+
+    @Test("escapes in labels are resolved")
+    func escapes() throws {
+        let page = #"m{engine="a\"b\\c\nd",x="}"} 1"#
+        #expect(try lines(page, of: ["m"]) == ["m{a\"b\\c\nd} 1.0"])
+        var matches = false
+        _ = try ExpositionReader(series: ["m"]).read(Array(page.utf8)) { matches = $0.has("engine", "a\"b\\c\nd") }
+        #expect(matches)
+    }
+
+    @Test("blanks, a trailing comma, CRLF and a missing last newline are no hindrance")
+    func layout() throws {
+        let page = "  m { engine = \"0\" , } \t 1 \r\nm{engine=\"1\"} 2\r\n\r\n\r\nm 3"
+        #expect(try lines(page, of: ["m"]) == ["m{0} 1.0", "m{1} 2.0", "m{} 3.0"])
+    }
+
+    @Test("OpenMetrics exemplars, timestamps and the end mark are passed over")
+    func openMetrics() throws {
+        let page = """
+            m_bucket{engine="0",le="1"} 17 # {trace_id="a # b"} 0.67 1520879607.789
+            m_count{engine="0"} 17 1520879607.789 # {} 1
+            m_created{engine="0"} 1.7954187e+09
+            # EOF
+
+            """
+        #expect(try lines(page, of: ["m_bucket", "m_count"]) == ["m_bucket{0} 17.0", "m_count{0} 17.0"])
+    }
+
+    @Test("names in quotes, as version 1.0.0 allows, are read")
+    func quotedNames() throws {
+        #expect(try lines(#"{"engine.load",engine="0"} 7"#, of: ["engine.load"]) == ["engine.load{0} 7.0"])
+        #expect(try lines(#"{"engine.load"} 7"#, of: ["engine.load"]) == ["engine.load{} 7.0"])
+    }
+
+    @Test(
+        "numbers are what the text says",
+        arguments: [
+            ("0", 0), ("-0.5", -0.5), ("+7", 7), (".5", 0.5), ("5.", 5), ("1e3", 1000),
+            ("1.7954187863136919e+09", 1.7954187863136919e+09),
+            ("0.30573870573870576", 0.30573870573870576), ("123456789012345678901234567890", 1.2345678901234568e29),
+            ("1e-9999", 0), ("2.2250738585072014e-308", 2.2250738585072014e-308),
+            ("+Inf", Double.infinity), ("-inf", -Double.infinity), ("1e9999", Double.infinity),
+        ]
+    )
+    func numbers(_ text: String, _ value: Double) throws {
+        #expect(try lines("m \(text)\n", of: ["m"]) == ["m{} \(value)"])
+    }
+
+    @Test("NaN is handed over as NaN")
+    func nan() throws {
+        #expect(try lines("m NaN", of: ["m"]) == ["m{} nan"])
+    }
+
+    @Test(
+        "a wanted line that is not valid is counted and left out",
+        arguments: [
+            "m", "m ", "m{", "m{engine", "m{engine=", "m{engine=\"", "m{engine=\"0\"", "m{engine=\"0\"}", "m{=\"0\"} 1",
+            "m x",
+            "m 1x", "m 0x10", "m 1e", "m e5", "m 1 x", "m 1 2 3", "m --1", "m nano", "m{engine=\"0\" x} 1", "m{,,} 1",
+            "m{engine=\"0\\\"} 1", "m 1e99999", "m .",
+        ]
+    )
+    func malformed(_ line: String) throws {
+        let tally = try ExpositionReader(series: ["m"]).read(Array("\(line)\nm 1\n".utf8)) { _ in }
+        #expect(tally == ExpositionTally(samples: 1, malformed: 1))
+    }
+
+    @Test("of a series given twice the first sample counts, and the second is counted")
+    func duplicates() throws {
+        let page = Array("m{a=\"1\"} 1\nm{a=\"2\"} 2\nm{a=\"1\"} 3\n".utf8)
+        var sum = 0.0
+        let tally = try ExpositionReader(series: ["m"]).read(page) { sum += $0.value }
+        #expect(sum == 3)
+        #expect(tally == ExpositionTally(samples: 2, duplicates: 1))
+    }
+
+    @Test("a page over the limit is refused before it is read")
+    func limit() throws {
+        let reader = ExpositionReader(series: ["m"], limit: 8)
+        #expect(try reader.read(Array("m 12345\n".utf8)) { _ in }.samples == 1)
+        #expect(throws: ExpositionFault.tooLarge(bytes: 9, limit: 8)) {
+            try reader.read(Array("m 123456\n".utf8)) { _ in }
+        }
+    }
+
+    @Test("an empty page and a reader of nothing are fine")
+    func empty() throws {
+        #expect(try lines("", of: ["m"]).isEmpty)
+        #expect(try lines("m 1\n", of: []).isEmpty)
+        #expect(try lines("\n\n{} 1\n{\"\"} 1\n 1\n", of: ["m", ""]) == ["{} 1.0"])
+    }
+}

@@ -1,0 +1,91 @@
+import Foundation
+import TestKit
+import Testing
+
+@testable import Exposition
+
+private let wanted = [
+    "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:cache_config_info",
+    "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total",
+    "vllm:time_to_first_token_seconds_sum", "vllm:time_to_first_token_seconds_count",
+    "vllm:inter_token_latency_seconds_sum", "vllm:inter_token_latency_seconds_count",
+]
+
+private func page(_ name: String) throws -> [UInt8] {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    return Array(try Data(contentsOf: root.appendingPathComponent("testenv/fixtures/\(name).prom")))
+}
+
+@Suite("Recorded pages of vLLM 0.32")
+struct RecordedPageTests {
+    @Test("under load, every wanted series is read with its value")
+    func underLoad() throws {
+        var values: [String: Double] = [:]
+        var blockSize: String?
+        let tally = try ExpositionReader(series: wanted).read(try page("vllm-0.32-under-load")) { sample in
+            values[wanted[sample.series], default: 0] += sample.value
+            blockSize = sample.label("block_size") ?? blockSize
+        }
+        #expect(tally == ExpositionTally(samples: 15))
+        #expect(blockSize == "128")
+        #expect(
+            values == [
+                "vllm:num_requests_running": 105, "vllm:num_requests_waiting": 295,
+                "vllm:kv_cache_usage_perc": 0.30573870573870576, "vllm:cache_config_info": 1,
+                "vllm:prompt_tokens_total": 146_780, "vllm:generation_tokens_total": 6297,
+                "vllm:request_success_total": 7, "vllm:time_to_first_token_seconds_sum": 556.9496827125549,
+                "vllm:time_to_first_token_seconds_count": 111,
+                "vllm:inter_token_latency_seconds_sum": 710.5922325270108,
+                "vllm:inter_token_latency_seconds_count": 6186,
+            ]
+        )
+    }
+
+    @Test("20,000 mutations of the pages neither crash nor lose count")
+    func mutations() throws {
+        let pages = try ["vllm-0.32-idle", "vllm-0.32-under-load"].map(page)
+        // Only the lines that are parsed, so that most mutations hit a parser and not a skipped bucket.
+        let reader = ExpositionReader(series: wanted)
+        let seeds = pages.map { page in
+            page.split(separator: UInt8(ascii: "\n")).filter { line in
+                wanted.contains { line.starts(with: $0.utf8) }
+            }.joined(separator: [UInt8(ascii: "\n")])
+        }.map(Array.init)
+        var dice = SeededGenerator(seed: 20_260_101)
+        let alphabet = Array("{}\"\\,= \t\r\n#0123456789.eE+-NaInf\u{0}".utf8) + [0xFF, 0xC3]
+        for round in 0..<20_000 {
+            var bytes = seeds[round % seeds.count]
+            for _ in 0...Int.random(in: 0..<6, using: &dice) {
+                let place = Int.random(in: 0..<bytes.count, using: &dice)
+                switch Int.random(in: 0..<5, using: &dice) {
+                case 0: bytes[place] = alphabet.randomElement(using: &dice) ?? 0
+                case 1: bytes.insert(alphabet.randomElement(using: &dice) ?? 0, at: place)
+                case 2: bytes.remove(at: place)
+                case 3: bytes.removeSubrange(place..<min(bytes.count, place + Int.random(in: 0..<200, using: &dice)))
+                default: bytes.removeSubrange(place...)
+                }
+                if bytes.isEmpty { bytes = [UInt8(ascii: "\n")] }
+            }
+            var visited = 0
+            let tally = try reader.read(bytes) { sample in
+                visited += 1
+                _ = sample.label("engine")
+                _ = sample.has("block_size", "128")
+            }
+            #expect(tally.samples == visited, "round \(round)")
+        }
+    }
+
+    @Test("a page of 10 MiB is read whole")
+    func largePage() throws {
+        let line = Array("vllm:num_requests_running_bucket{engine=\"0\",le=\"0.5\",model_name=\"tiny\"} 17.0\n".utf8)
+        var page: [UInt8] = []
+        while page.count < (10 << 20) - 200 { page += line }
+        page += Array("vllm:num_requests_running{engine=\"0\"} 5".utf8)
+        var found = 0.0
+        let tally = try ExpositionReader(series: wanted).read(page) { found = $0.value }
+        #expect(tally == ExpositionTally(samples: 1))
+        #expect(found == 5)
+    }
+}

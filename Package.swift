@@ -41,7 +41,6 @@ struct Product {
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
-    static let nioHTTPTypes = Product(name: "HTTPTypes", package: "swift-http-types")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
@@ -102,7 +101,10 @@ let rooms: [Room] = [
         name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
         testUses: ["TestKit"]
     ),
-    Room(name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"], testUses: ["TestKit"]),
+    Room(
+        name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"],
+        testUses: ["TestKit", "EngineModel"]
+    ),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),

@@ -39,7 +39,7 @@ struct AgentConfiguration: Sendable {
         self.pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
             Pool(
                 name: try pool.required("name") { try PoolName($0) },
-                engine: try pool.optional("engine") { try Self.engine($0) } ?? nil,
+                engine: try pool.choice("engine", default: EngineChoice.auto).kind,
                 endpoints: try pool.list("endpoints") { try EndpointAddress($0) },
                 maxNumSeqs: try pool.integer("maxNumSeqs", in: 1...1_000_000, default: nil)
             )
@@ -61,11 +61,24 @@ struct AgentConfiguration: Sendable {
         try fields.finish()
     }
 
-    /// `engine:` in the file: a kind, or `auto`.
-    private enum EngineChoice: String, CaseIterable {
-        case auto, vllm, sglang
-        case trtllm = "trtllm-serve"
-        case tritonTRTLLM = "triton-trtllm"
-        case triton
+    /// `engine:` in the file: a kind of engine, or `auto`.
+    private enum EngineChoice: RawRepresentable, CaseIterable {
+        case auto
+        case kind(EngineKind)
+
+        static var allCases: [EngineChoice] { [.auto] + EngineKind.allCases.map { .kind($0) } }
+
+        init?(rawValue: String) {
+            guard rawValue != "auto" else { self = .auto; return }
+            guard let kind = EngineKind(rawValue: rawValue) else { return nil }
+            self = .kind(kind)
+        }
+
+        var rawValue: String { self.kind?.rawValue ?? "auto" }
+
+        var kind: EngineKind? {
+            if case .kind(let kind) = self { return kind }
+            return nil
+        }
     }
 }

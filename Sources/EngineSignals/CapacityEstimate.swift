@@ -12,8 +12,12 @@ import FleetModel
 /// Differences from `design/solver.md`: the trust region widens with the evidence (see `trust`), and an engine
 /// without token counters is fitted by Little's law (see `normalised`).
 struct CapacityEstimate: Sendable {
-    /// The moving averages that give the mix of lengths, in seconds.
-    private static let mixMemory: Seconds = 20
+    /// The memory of averages of rates, in seconds.
+    private static let rateMemory: Seconds = 20
+    /// The mix of lengths is that of about the last 200 requests, but no younger than 20 s and no older than 120 s.
+    private static let mixMemory = (requests: 200.0, least: 20.0, most: 120.0)
+    /// What share of its answer a running request has generated, by the time it counts as one, when loads settle.
+    private static let runningAnswer = 0.4
     /// A prompt token's time when the engine says no time to first token: 33,000 tokens a second.
     private static let usualPromptTokenTime: Seconds = 3e-5
     /// The seats of an engine that never said and never filled them: vLLM's usual `--max-num-seqs`.
@@ -24,17 +28,15 @@ struct CapacityEstimate: Sendable {
     private let settings: SignalSettings
     private var bins: [Int: LoadBin] = [:]
 
-    // Moving averages, per second
     private var finished = Average()
-    private var begun = Average()
-    private var generated = Average()
-    private var uncachedPrompt = Average()
     private var running = Average()
+    /// Sums over the last requests that give the mix of lengths, all faded alike.
+    private var mix = Mix()
+    private var lastRunning: Double?
 
     /// The shortest mean time between tokens seen, which drifts up slowly so that a fluke is forgotten.
     private var shortestITL: Seconds?
-    /// Time to first token while nothing waits.
-    private(set) var unloadedTTFT: Seconds?
+    private var prefill = PrefillTime()
     /// KV-cache use per running request.
     private var kvUsePerRequest: Double?
     private var saturation: [Bool] = []
@@ -57,13 +59,10 @@ struct CapacityEstimate: Sendable {
     mutating func learn(_ raw: LoadWindow, seats: Int?, kvTokens: Double?) {
         self.knownSeats = (self.settings.maxRunning ?? seats).map(Double.init)
         self.kvTokens = kvTokens
-        let share = 1 - Math.exp(-raw.length / Self.mixMemory)
-        self.running.add(raw.running, share)
-        self.finished.add(raw.finished, share)
+        self.running.add(raw.running, over: raw.length, memory: Self.rateMemory)
+        self.finished.add(raw.finished, over: raw.length, memory: Self.rateMemory)
         let window = self.normalised(raw)
-        self.begun.add(window.begun ?? window.finished, share)
-        self.generated.add(window.generated ?? 0, share)
-        self.uncachedPrompt.add(window.uncachedPrompt ?? 0, share)
+        self.learnMix(window)
 
         if let itl = window.itl, itl > 0, window.running >= 0.8 {
             self.windows += 1
@@ -72,10 +71,7 @@ struct CapacityEstimate: Sendable {
             let octave = Int((2 * Math.log2(window.running)).rounded())
             if self.bins[octave]?.add(bin) == nil { self.bins[octave] = bin }
         }
-        if let ttft = window.ttft, window.waiting < 0.2 {
-            // Falls quickly and rises slowly: the low side is the unloaded side.
-            self.unloadedTTFT = self.unloadedTTFT.map { $0 + (ttft < $0 ? 0.3 : 0.02) * (ttft - $0) } ?? ttft
-        }
+        if window.waiting < 0.2 { self.prefill.learn(window, step: self.shortestITL ?? 0) }
         if let kvUse = window.kvUse, kvUse > 0.004, window.running >= 0.8 {
             let perRequest = kvUse / window.running
             self.kvUsePerRequest = self.kvUsePerRequest.map { $0 + 0.03 * (perRequest - $0) } ?? perRequest
@@ -121,15 +117,39 @@ struct CapacityEstimate: Sendable {
         // Weights (a) and context (b) are both read through the same memory, so their ratio does not depend on
         // the hardware; 1.43 was fitted on decode times of Llama-8B and 70B.
         let b = 1.43 * self.settings.kvTokenPerWeights * max(context, 1) * a
-        let c = self.unloadedTTFT.map { max(($0 - a) / max(self.lengthIn, 1), 1e-7) } ?? Self.usualPromptTokenTime
+        let c = self.prefill.perToken ?? Self.usualPromptTokenTime
         let bins = self.bins.sorted { $0.key < $1.key }.map(\.value)
         return StepModel.fit(bins, prior: StepModel(a: 0.98 * a, b: b, c: c))
     }
 
-    private var lengthIn: Double { self.uncachedPrompt.value / max(self.begun.value, 1e-9) }
+    /// Time to first token of the current mix while nothing waits: a step, and the prompt.
+    var unloadedTTFT: Seconds? {
+        guard let step = self.shortestITL, let perToken = self.prefill.perToken else { return nil }
+        return step + perToken * self.lengthIn
+    }
 
-    private var lengthOut: Double? {
-        self.finished.value > 0 && self.generated.value > 0 ? self.generated.value / self.finished.value : nil
+    /// Mean uncached prompt tokens and output tokens of a request.
+    var lengthIn: Double { self.mix.begun > 0 ? self.mix.prompt / self.mix.begun : 0 }
+    var lengthOut: Double? {
+        self.mix.answers > 0 && self.mix.generated > 0 ? self.mix.generated / self.mix.answers : nil
+    }
+
+    private mutating func learnMix(_ window: LoadWindow) {
+        let memory = Self.mixMemory
+        let kept = Math.exp(
+            -window.length / min(max(memory.requests / max(self.finished.value, 1e-9), memory.least), memory.most)
+        )
+        // Tokens of requests that are still running are counted already, so those requests must be as well; in a
+        // steady state as many begin as end, and the correction is nothing.
+        let risen = window.running - (self.lastRunning ?? window.running)
+        self.lastRunning = window.running
+        let answers = window.finished * window.length + Self.runningAnswer * risen
+        self.mix = Mix(
+            prompt: self.mix.prompt * kept + (window.uncachedPrompt ?? 0) * window.length,
+            begun: self.mix.begun * kept + (window.begun ?? window.finished) * window.length,
+            generated: self.mix.generated * kept + (window.generated ?? 0) * window.length,
+            answers: self.mix.answers * kept + answers
+        )
     }
 
     /// How far over the greatest throughput seen an estimate may lie: twice at first, once more for every ten
@@ -156,13 +176,54 @@ struct CapacityEstimate: Sendable {
     }
 }
 
-/// A moving average that begins with its first value.
-struct Average: Hashable, Sendable {
-    private(set) var value = 0.0
-    private var hasBegun = false
+/// What the last requests were made of.
+private struct Mix {
+    /// Uncached prompt tokens, and the requests that they belong to.
+    var prompt = 0.0
+    var begun = 0.0
+    /// Generated tokens, and the answers that they make.
+    var generated = 0.0
+    var answers = 0.0
+}
 
-    mutating func add(_ sample: Double, _ share: Double) {
-        self.value += (self.hasBegun ? share : 1) * (sample - self.value)
-        self.hasBegun = true
+/// The time that a prompt token takes to the first answer, from times to first token without a queue.
+///
+/// A window has few requests and their lengths differ, so times are added up until twelve requests have begun.
+/// Of these sums the low side is the unloaded side: the estimate falls quickly and rises slowly.
+private struct PrefillTime {
+    private static let enough = 12.0
+
+    private var requests = 0.0
+    private var tokens = 0.0
+    private var time = 0.0
+    private var settled: Seconds?
+
+    /// Seconds per prompt token; of the first requests alone until there are enough.
+    var perToken: Seconds? { self.settled ?? self.current }
+
+    private var current: Seconds? { self.tokens > 0 && self.time > 0 ? self.time / self.tokens : nil }
+
+    mutating func learn(_ window: LoadWindow, step: Seconds) {
+        guard let ttft = window.ttft, let begun = window.begun, let prompt = window.uncachedPrompt else { return }
+        self.requests += begun * window.length
+        self.tokens += prompt * window.length
+        self.time += begun * window.length * (ttft - step)
+        guard self.requests >= Self.enough, let current = self.current else { return }
+        self.settled = self.settled.map { $0 + (current < $0 ? 0.3 : 0.05) * (current - $0) } ?? current
+        (self.requests, self.tokens, self.time) = (0, 0, 0)
+    }
+}
+
+/// A moving average in which the first values count as much as they should.
+struct Average: Hashable, Sendable {
+    private var sum = 0.0
+    private var weight = 0.0
+
+    var value: Double { self.weight > 0 ? self.sum / self.weight : 0 }
+
+    mutating func add(_ sample: Double, over length: Seconds, memory: Seconds) {
+        let kept = Math.exp(-length / memory)
+        self.sum = self.sum * kept + sample * (1 - kept)
+        self.weight = self.weight * kept + (1 - kept)
     }
 }

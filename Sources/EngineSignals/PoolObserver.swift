@@ -121,7 +121,6 @@ package struct PoolObserver: Sendable {
             let unloaded = tracker.estimate.unloadedTTFT, let capacity = Self.capacity(of: fresh), capacity > 0
         else { return }
         let rate = fresh.reduce(0) { $0 + $1.estimate.throughput }
-        let shape = QueueScale.shape(load: min(rate / capacity, 1), servers: fresh.count)
-        self.queueScale.learn(delay: ttft - unloaded, shape: shape)
+        self.queueScale.learn(delay: ttft - unloaded, load: rate / capacity, servers: fresh.count)
     }
 }

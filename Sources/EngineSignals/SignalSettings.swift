@@ -12,7 +12,7 @@ package struct SignalSettings: Hashable, Sendable {
     /// KV-cache bytes a token takes, divided by the bytes of the weights: how much a token of context costs
     /// compared with a step's fixed cost.
     ///
-    /// 8.7e-6 for Llama-8B, 2.3e-6 for Llama-70B; only the prior of an idle engine uses it.
+    /// 8.7e-6 for Llama-8B, 4e-6 for Qwen-32B, 2.3e-6 for Llama-70B; only the prior of an idle engine uses it.
     package var kvTokenPerWeights: Double
 
     package init(

@@ -41,7 +41,7 @@ struct LoadBin: Hashable, Sendable {
 
 extension StepModel {
     /// How firmly a, b and c are held to the prior, where a bin of 20 windows has the weight 20.
-    private static let ridge: [Double] = [3, 2, 1.5]
+    private static let ridge: [Double] = [3, 2, 3]
 
     /// The coefficients that fit the bins best, none of them negative: ridge regression towards `prior`, in
     /// relative errors, so that a bin of short steps counts as much as one of long steps.

@@ -1,4 +1,5 @@
 import FleetModel
+import GossipCore
 import GossipTransport
 import Leadership
 import Logging
@@ -30,9 +31,9 @@ final class Hub: Sendable {
     let clock: MonotonicClock
     let logger: Logger
     let announcements = NewestWins<Announcement>()
-    /// Something happened that should not wait for the next tick.
-    let alarms: AsyncStream<String>
-    private let alarm: AsyncStream<String>.Continuation
+    /// Why the next plan is to be made: a tick, or something that should not wait for one.
+    let causes: AsyncStream<String>
+    private let cause: AsyncStream<String>.Continuation
     private let store: any StateStore
     private let state = Mutex(State())
 
@@ -40,15 +41,16 @@ final class Hub: Sendable {
         self.store = store
         self.clock = clock
         self.logger = logger
-        // One place: a second alarm while the first is being answered asks for the same thing.
-        (self.alarms, self.alarm) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
+        // One place: a second cause while a plan is being made asks for the same thing.
+        (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
     }
 
     func withState<Value: Sendable>(_ body: (inout sending State) -> sending Value) -> Value {
         self.state.withLock(body)
     }
 
-    func raiseAlarm(_ reason: String) { self.alarm.yield(reason) }
+    /// Asks for a plan.
+    func wantPlan(_ cause: String) { self.cause.yield(cause) }
 }
 
 // MARK: Agents
@@ -69,7 +71,7 @@ extension Hub: DigestReceiver {
         let now = self.clock.now
         var refusal: String?
         let isAlarming = self.state.withLock { state -> Bool in
-            do {
+            do throws(FrameRefusal) {
                 let before = try state.mind.digests.receive(frame, now: now)
                 state.counts.framesAccepted += 1
                 return Self.isAlarming(frame, after: before)
@@ -85,7 +87,7 @@ extension Hub: DigestReceiver {
         } else {
             self.logger.debug("digest received", metadata: metadata)
         }
-        if isAlarming { self.raiseAlarm("digest \(frame.id)") }
+        if isAlarming { self.wantPlan("digest \(frame.id)") }
         return refusal
     }
 
@@ -147,7 +149,7 @@ extension Hub: PlanAudience {
         }
         if let change {
             self.logger.warning("reachability changed", metadata: ["unreachable": "\(change)"])
-            self.raiseAlarm("unreachable: \(change)")
+            self.wantPlan("unreachable: \(change)")
         }
     }
 

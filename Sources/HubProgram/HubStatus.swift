@@ -1,5 +1,6 @@
 import Exposition
 import FleetModel
+import GossipCore
 import Observability
 import WireProtocol
 

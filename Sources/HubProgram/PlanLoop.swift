@@ -1,9 +1,12 @@
 import FleetModel
+import Leadership
 import Logging
+import Observability
 import PlanStream
 import ServiceLifecycle
 import StateStore
 import WeightSolver
+import WireProtocol
 
 /// Makes a plan each tick, and at once on an alarm; stores it, then announces it.
 ///
@@ -17,44 +20,42 @@ struct PlanLoop: Service {
     let tick: Seconds
 
     func run() async throws {
-        var (record, plan) = try await PlanRecord.lead(in: self.store)
+        let (record, plan) = try await PlanRecord.lead(in: self.store)
         self.hub.logger.info(
             "leading",
             metadata: ["epoch": "\(record.chain.epoch)", "plan": "\(plan?.version.description ?? "none")"]
         )
-        if let plan {
-            self.hub.withState { $0.plan = plan }
-            self.hub.announcements.send(Announcement(plan: try EncodedPlan(plan)))
-        } else {
-            self.hub.announcements.send(Announcement(plan: nil))
-        }
-        plan = nil
+        self.hub.withState { $0.plan = plan }
+        self.hub.announcements.send(Announcement(plan: try plan.map { (plan) throws in try EncodedPlan(plan) }))
 
-        let (beats, beat) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
-        let (hub, tick) = (self.hub, self.tick)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                while !Task.isCancelled {
-                    beat.yield("tick")
-                    try? await Task.sleep(for: .seconds(tick))
-                }
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.beat() }
+                await self.plan(from: record)
+                group.cancelAll()
             }
-            group.addTask {
-                for await alarm in hub.alarms { beat.yield(alarm) }
+        }
+    }
+
+    private func beat() async {
+        while !Task.isCancelled {
+            self.hub.wantPlan("tick")
+            try? await Task.sleep(for: .seconds(self.tick))
+        }
+    }
+
+    /// Plans for as long as this hub leads.
+    private func plan(from start: PlanRecord) async {
+        var record = start
+        for await cause in self.hub.causes {
+            do {
+                guard try await self.plan(cause, &record) else { return }
+            } catch {
+                // The plan in force stays in force; the next tick tries again.
+                self.hub.withState { $0.counts.plansFailed += 1 }
+                self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
             }
-            await cancelWhenGracefulShutdown {
-                for await cause in beats {
-                    do {
-                        guard try await self.plan(cause, &record) else { break }
-                    } catch {
-                        // The plan in force stays in force; the next tick tries again.
-                        hub.withState { $0.counts.plansFailed += 1 }
-                        hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
-                    }
-                    try? await Task.sleep(for: .seconds(Self.shortestPause))
-                }
-            }
-            group.cancelAll()
+            try? await Task.sleep(for: .seconds(Self.shortestPause))
         }
     }
 

@@ -1,0 +1,76 @@
+package import ArgumentParser
+import FleetModel
+import Foundation
+import GossipTransport
+import Logging
+import Observability
+import ProgramShell
+import ServiceLifecycle
+import WireTransport
+
+/// `isobar agent`: the eyes of one cluster.
+package struct AgentCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "agent",
+        abstract: "Run a cluster's agent: it reads the model servers and tells hub and gateways.",
+        discussion: """
+            Reads the metrics of each endpoint a few times a second, shows the readings to the gateways of its region, \
+            and sends the hub one digest a pool each second, or at once when something changes.
+
+            The file:
+              cluster: us-east-a
+              region: us-east
+              agent: us-east-a-0
+              listen: 127.0.0.1:7501     # gateways of this region (gRPC)
+              admin: 127.0.0.1:7502      # /livez /readyz /metrics /v1/status
+              hub: [127.0.0.1:7400]
+              interval: 1                # seconds between digests
+              scrapeInterval: 0.2        # seconds between readings of an endpoint
+              pools:
+                - name: default/llama
+                  engine: auto           # or vllm, sglang, ...
+                  endpoints: [127.0.0.1:8000]
+                  maxNumSeqs: 256        # when known
+            """
+    )
+
+    @Option(help: ArgumentHelp("The agent's YAML file.", valueName: "file"))
+    var config: String
+
+    @OptionGroup var options: RunOptions
+
+    package init() {}
+
+    package func run() async throws {
+        try await self.options.run("agent") {
+            let configuration = try AgentConfiguration(file: self.config)
+            let logger = Logger(label: "isobar.agent")
+            let clock = MonotonicClock()
+            let agent = Agent(configuration: configuration, clock: clock, logger: logger)
+            let hubs = try configuration.hubs.map { try WireClient(to: $0, field: "hub") }
+            let server = try WireServer(
+                listen: configuration.listen,
+                services: [SampleService(batches: agent.batches, now: { clock.now })],
+                onListening: { logger.info("agent listens", metadata: ["address": "\($0)"]) }
+            )
+            var services: [any Service] = []
+            if let admin = configuration.admin {
+                services.append(
+                    AdminServer(
+                        host: admin.host,
+                        port: admin.port,
+                        pages: AdminPages(
+                            readiness: { agent.readiness() },
+                            metrics: { agent.metrics() },
+                            documents: ["/v1/status": { try AdminPages.json(agent.status()) }]
+                        )
+                    )
+                )
+            }
+            services += hubs
+            services.append(AgentLoop(agent: agent, hubs: hubs))
+            services.append(server)
+            return services
+        }
+    }
+}

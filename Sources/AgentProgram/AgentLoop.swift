@@ -1,0 +1,109 @@
+import AsyncHTTPClient
+import EngineScraping
+import EngineSignals
+import FleetModel
+import GossipTransport
+import Logging
+import Observability
+import ServiceLifecycle
+import WireProtocol
+import WireTransport
+
+/// Everything that an agent does by itself: it reads its endpoints, shows samples and sends frames.
+struct AgentLoop: Service {
+    /// How often the gateways of the region get samples, in seconds.
+    static let samplePeriod: Seconds = 0.1
+
+    let agent: Agent
+    let hubs: [WireClient]
+
+    func run() async throws {
+        let publishers = self.hubs.map(self.publisher)
+        let agent = self.agent
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.scrape() }
+                group.addTask { await self.showSamples() }
+                group.addTask {
+                    // Frames name an incarnation, so they begin once a hub has given one.
+                    guard let incarnation = await self.register(publishers) else { return }
+                    agent.registered(incarnation)
+                    await self.beat()
+                }
+                for publisher in publishers { group.addTask { await publisher.run(frames: agent.frames) } }
+            }
+        }
+    }
+
+    /// The first hub to answer gives the incarnation.
+    private func register(_ publishers: [DigestPublisher<WireClient.Transport>]) async -> UInt64? {
+        let configuration = self.agent.configuration
+        let logger = self.agent.logger
+        return await withTaskGroup(of: UInt64?.self) { group in
+            for publisher in publishers {
+                group.addTask {
+                    do {
+                        return try await publisher.register(
+                            cluster: configuration.cluster,
+                            region: configuration.region,
+                            agent: configuration.agent
+                        )
+                    } catch {
+                        if !Task.isCancelled { logger.error("register refused", metadata: ["reason": "\(error)"]) }
+                        return nil
+                    }
+                }
+            }
+            for await incarnation in group {
+                guard let incarnation else { continue }
+                group.cancelAll()
+                return incarnation
+            }
+            return nil
+        }
+    }
+
+    private func beat() async {
+        // Two agents that start together do not beat together.
+        try? await Task.sleep(for: .seconds(Double.random(in: 0...1) * self.agent.configuration.interval))
+        while !Task.isCancelled {
+            self.agent.beat()
+            try? await Task.sleep(for: .seconds(self.agent.configuration.interval))
+        }
+    }
+
+    private func showSamples() async {
+        while !Task.isCancelled {
+            self.agent.showSamples()
+            try? await Task.sleep(for: .seconds(Self.samplePeriod))
+        }
+    }
+
+    private func publisher(_ hub: WireClient) -> DigestPublisher<WireClient.Transport> {
+        let agent = self.agent
+        let address = hub.address
+        return DigestPublisher(client: hub.client) { event in
+            let now = agent.clock.now
+            switch event {
+            case .registered(let incarnation):
+                agent.logger.info("registered", metadata: ["hub": "\(address)", "incarnation": "\(incarnation)"])
+            case .accepted(let id):
+                agent.withState { state in
+                    state.accepted = id
+                    state.acceptedAt = now
+                    state.counts.accepted += 1
+                }
+                agent.logger.debug("digest accepted", metadata: ["frame": "\(id)", "hub": "\(address)"])
+            case .refused(let id, let reason):
+                agent.withState { $0.counts.refused += 1 }
+                agent.logger.warning(
+                    "digest refused",
+                    metadata: ["frame": "\(id)", "hub": "\(address)", "reason": "\(reason)"]
+                )
+            case .lost(let reason, _):
+                agent.withState { $0.counts.streamsLost += 1 }
+                agent.logger.warning("hub stream lost", metadata: ["hub": "\(address)", "reason": "\(reason)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+import EngineSignals
+import Exposition
+import FleetModel
+import Observability
+import WireProtocol
+
+/// What the agent counts.
+struct AgentCounts: Sendable {
+    var scrapes: UInt64 = 0
+    var faults: [String: UInt64] = [:]
+    var frames: UInt64 = 0
+    var accepted: UInt64 = 0
+    var refused: UInt64 = 0
+    var streamsLost: UInt64 = 0
+
+    func write(to page: inout ExpositionWriter) {
+        func counter(_ name: String, _ help: String, _ value: UInt64) {
+            page.single("isobar_agent_\(name)_total", .counter, help: help, Double(value))
+        }
+        counter("scrapes", "Readings of endpoints.", self.scrapes)
+        page.family("isobar_agent_scrape_faults_total", .counter, help: "Failed scrapes, by kind.")
+        for (code, count) in self.faults.sorted(by: { $0.key < $1.key }) {
+            page.sample("isobar_agent_scrape_faults_total", ["reason": code], Double(count))
+        }
+        counter("frames", "Digest frames made.", self.frames)
+        counter("frames_accepted", "Frames that a hub took.", self.accepted)
+        counter("frames_refused", "Frames that a hub dropped.", self.refused)
+        counter("hub_streams_lost", "Streams to a hub that ended.", self.streamsLost)
+    }
+}
+
+/// What `GET /v1/status` of the agent says; ages in seconds.
+struct AgentStatus: Codable, Sendable {
+    struct Endpoint: Codable, Sendable {
+        var endpoint: String
+        var running: Int?
+        var waiting: Int?
+        var kv_use: Double?
+        var age_seconds: Double?
+        var capacity: Double?
+        /// Why the last scrape failed.
+        var fault: String?
+    }
+
+    struct Pool: Codable, Sendable {
+        var pool: String
+        var state: String
+        var endpoints_ready: Int
+        var endpoints_known: Int
+        var capacity: Double?
+        var unloaded_ttft_seconds: Double?
+        var queue_scale_seconds: Double?
+        var endpoints: [Endpoint]
+    }
+
+    var cluster: String
+    var region: String
+    var agent: String
+    var incarnation: UInt64?
+    var accepted_frame: String?
+    var accepted_age_seconds: Double?
+    var gateways: Int
+    var pools: [Pool]
+}
+
+extension Agent {
+    func status() -> AgentStatus {
+        let now = self.clock.now
+        let configuration = self.configuration
+        let gateways = self.batches.readerCount
+        return self.withState { state in
+            AgentStatus(
+                cluster: configuration.cluster.text,
+                region: configuration.region.text,
+                agent: configuration.agent.text,
+                incarnation: state.incarnation,
+                accepted_frame: state.accepted?.description,
+                accepted_age_seconds: state.acceptedAt.map { now - $0 },
+                gateways: gateways,
+                pools: state.observers.map { observer in
+                    let digest = observer.digest(now: now)
+                    return AgentStatus.Pool(
+                        pool: observer.pool.description,
+                        state: digest.state.rawValue,
+                        endpoints_ready: digest.endpointsReady,
+                        endpoints_known: digest.endpointsKnown,
+                        capacity: digest.capacity,
+                        unloaded_ttft_seconds: digest.unloadedTTFT,
+                        queue_scale_seconds: digest.queueScale,
+                        endpoints: observer.samples(now: now).map { sample in
+                            AgentStatus.Endpoint(
+                                endpoint: sample.endpoint.description,
+                                running: sample.load?.running,
+                                waiting: sample.load?.waiting,
+                                kv_use: sample.load?.kvUse,
+                                age_seconds: sample.takenAt.isFinite ? now - sample.takenAt : nil,
+                                capacity: observer[sample.endpoint]?.capacity,
+                                fault: observer[sample.endpoint]?.lastFault?.description
+                            )
+                        }
+                    )
+                }
+            )
+        }
+    }
+
+    /// An agent is ready when it reads something: a hub that is away is no reason to restart it.
+    func readiness() -> [ReadinessCheck] {
+        self.status().pools.map { pool in
+            ReadinessCheck(
+                "pool \(pool.pool)",
+                problem: pool.endpoints_ready > 0
+                    ? nil
+                    : "none of \(pool.endpoints_known) endpoints answers: "
+                        + (pool.endpoints.compactMap(\.fault).first ?? "not read yet")
+            )
+        }
+    }
+
+    func metrics() -> String {
+        let now = self.clock.now
+        let gateways = self.batches.readerCount
+        return self.withState { state in
+            var page = ExpositionWriter()
+            state.counts.write(to: &page)
+            page.single("isobar_agent_gateways", .gauge, help: "Gateways that watch samples.", Double(gateways))
+            let digests = state.observers.map { $0.digest(now: now) }
+            func gauge(_ name: String, _ help: String, _ value: (PoolDigest) -> Double?) {
+                page.family("isobar_agent_pool_\(name)", .gauge, help: help)
+                for digest in digests {
+                    guard let value = value(digest) else { continue }
+                    page.sample("isobar_agent_pool_\(name)", ["pool": digest.pool.description], value)
+                }
+            }
+            gauge("endpoints_ready", "Endpoints with a fresh reading.") { Double($0.endpointsReady) }
+            gauge("endpoints_known", "Endpoints in the configuration.") { Double($0.endpointsKnown) }
+            gauge("running", "Requests running.") { Double($0.running) }
+            gauge("waiting", "Requests waiting.") { Double($0.waiting) }
+            gauge("kv_cache_use_ratio", "Fullest endpoint's KV-cache use.") { $0.kvMax }
+            gauge("capacity_requests_per_second", "Learned capacity.") { $0.capacity }
+            return page.text
+        }
+    }
+}

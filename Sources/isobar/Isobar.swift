@@ -1,0 +1,23 @@
+import AgentProgram
+import ArgumentParser
+import DemoProgram
+import EngineProgram
+import GatewayProgram
+import HubProgram
+
+/// The one binary: every program is a subcommand.
+@main
+struct Isobar: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "isobar",
+        abstract: "Makes LLM inference clusters in many regions behave as one pool.",
+        version: "0.1.0",
+        groupedSubcommands: [
+            CommandGroup(name: "Try it:", subcommands: [DemoCommand.self]),
+            CommandGroup(
+                name: "Programs:",
+                subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
+            ),
+        ]
+    )
+}

@@ -1,0 +1,83 @@
+import EngineModel
+import Exposition
+import FleetModel
+import Foundation
+import TestKit
+
+@testable import EngineSignals
+
+/// One simulated engine under Poisson arrivals with the lengths of real conversations, read five times a second.
+struct EngineTrial {
+    private(set) var now: Seconds = 0
+    private var machine: EngineMachine
+    private let lengths: [(prompt: Int, output: Int)]
+    private let rate: Double
+    private var nextArrival: Seconds = 0
+    private var nextID: EngineRequestID = 0
+    private var dice: SeededGenerator
+
+    init(_ profile: EngineProfile, rate: Double, seed: UInt64) throws {
+        self.machine = EngineMachine(profile: profile, reportsEveryToken: false)
+        self.lengths = try Self.conversationLengths()
+        self.rate = rate
+        self.dice = SeededGenerator(seed: seed)
+    }
+
+    var metrics: EngineMetrics { self.machine.metrics }
+
+    /// Lives on for one scrape period, and reads.
+    mutating func next(after period: Seconds = 0.2) throws -> EngineReading {
+        self.now += period
+        while self.nextArrival <= self.now {
+            _ = self.machine.advance(to: self.nextArrival)
+            let length = self.lengths[Int.random(in: 0..<self.lengths.count, using: &self.dice)]
+            try self.machine.submit(
+                EngineRequest(id: self.nextID, promptTokens: length.prompt, outputTokens: length.output),
+                now: self.nextArrival
+            )
+            self.nextID += 1
+            self.nextArrival -= log(Double.random(in: .leastNonzeroMagnitude...1, using: &self.dice)) / self.rate
+        }
+        _ = self.machine.advance(to: self.now)
+        return self.reading
+    }
+
+    private var reading: EngineReading {
+        let metrics = self.machine.metrics
+        var reading = EngineReading(engine: .vllm)
+        reading[.running] = Double(metrics.running)
+        reading[.waiting] = Double(metrics.waiting)
+        reading[.kvUse] = metrics.kvUse
+        reading[.blockSize] = Double(self.machine.profile.blockTokens)
+        reading[.blocks] = Double(self.machine.profile.kvBlocks)
+        reading[.promptTokens] = Double(metrics.promptTokens)
+        reading[.cachedPromptTokens] = Double(metrics.cachedPromptTokens)
+        reading[.generationTokens] = Double(metrics.generationTokens)
+        reading[.finished] = Double(metrics.finished.values.reduce(0, +))
+        reading[.ttftSum] = metrics.timeToFirstToken.sum
+        reading[.ttftCount] = Double(metrics.timeToFirstToken.count)
+        reading[.itlSum] = metrics.interTokenLatency.sum
+        reading[.itlCount] = Double(metrics.interTokenLatency.count)
+        return reading
+    }
+
+    /// The throughput of a full engine: requests finished per second under a load that it cannot serve.
+    static func saturatedThroughput(_ profile: EngineProfile) throws -> Double {
+        var trial = try EngineTrial(profile, rate: 25, seed: 1)
+        var finished: [Double] = []
+        while trial.now < 600 { finished.append(try trial.next()[.finished] ?? 0) }
+        return (finished[finished.count - 1] - finished[finished.count / 4]) / 450
+    }
+
+    private static func conversationLengths() throws -> [(prompt: Int, output: Int)] {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let trace = root.appending(path: "testenv/traces/azure2023_conv_2000.csv")
+        return try String(contentsOf: trace, encoding: .utf8).split(whereSeparator: \.isNewline).dropFirst()
+            .compactMap { line in
+                let fields = line.split(separator: ",")
+                guard fields.count == 3, let prompt = Int(fields[1]), let output = Int(fields[2]) else { return nil }
+                return (prompt, output)
+            }
+    }
+}

@@ -154,10 +154,9 @@ let rooms: [Room] = [
         products: [.argumentParser, .logging, .lifecycle, .unixSignals], testUses: ["TestKit"]
     ),
     Room(
-        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition"],
+        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "ProgramShell"],
         products: [
             .argumentParser, .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
-            .unixSignals,
         ],
         testUses: ["TestKit"], testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),

@@ -37,12 +37,12 @@ package struct AgentCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The agent's YAML file.", valueName: "file"))
     var config: String
 
-    @OptionGroup var options: RunOptions
+    @OptionGroup var shell: RunOptions
 
     package init() {}
 
     package func run() async throws {
-        try await self.options.run("agent") {
+        try await self.shell.run("agent") {
             let configuration = try AgentConfiguration(file: self.config)
             let logger = Logger(label: "isobar.agent")
             let clock = MonotonicClock()

@@ -63,6 +63,27 @@ struct AgentLoop: Service {
         }
     }
 
+    private func scrape() async {
+        let client = HTTPClient(configuration: EngineScraper.clientConfiguration)
+        let agent = self.agent
+        await withDiscardingTaskGroup { group in
+            for pool in agent.configuration.pools {
+                let loop = ScrapeLoop(
+                    endpoints: pool.endpoints,
+                    scraper: EngineScraper(client: client, engine: pool.engine),
+                    period: agent.configuration.scrapeInterval,
+                    report: { agent.scraped($0, $1) }
+                )
+                group.addTask { await loop.run() }
+            }
+        }
+        do {
+            try await client.shutdown()
+        } catch {
+            agent.logger.warning("scraper did not shut down", metadata: ["reason": "\(error)"])
+        }
+    }
+
     private func beat() async {
         // Two agents that start together do not beat together.
         try? await Task.sleep(for: .seconds(Double.random(in: 0...1) * self.agent.configuration.interval))

@@ -1,8 +1,8 @@
 package import ArgumentParser
 import EngineModel
 import Logging
+import ProgramShell
 import ServiceLifecycle
-import UnixSignals
 
 /// `isobar engine`: a simulated model server.
 package struct EngineCommand: AsyncParsableCommand {
@@ -52,6 +52,8 @@ package struct EngineCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The size of the KV cache. (default: the profile's)", valueName: "tokens"))
     package var kvTokens: Int?
 
+    @OptionGroup var shell: RunOptions
+
     package init() {}
 
     package func validate() throws {
@@ -63,14 +65,9 @@ package struct EngineCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        let logger = Logger(label: "isobar.engine")
-        let server = EngineServer(options: try self.options(), logger: logger)
-        let group = ServiceGroup(
-            services: [server],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: logger
-        )
-        try await group.run()
+        try await self.shell.run("engine") {
+            [EngineServer(options: try self.options(), logger: Logger(label: "isobar.engine"))]
+        }
     }
 
     func options() throws(InvalidEngineOption) -> EngineOptions {

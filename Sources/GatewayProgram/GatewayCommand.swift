@@ -38,12 +38,12 @@ package struct GatewayCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The gateway's YAML file.", valueName: "file"))
     var config: String
 
-    @OptionGroup var options: RunOptions
+    @OptionGroup var shell: RunOptions
 
     package init() {}
 
     package func run() async throws {
-        try await self.options.run("gateway") {
+        try await self.shell.run("gateway") {
             let configuration = try GatewayConfiguration(file: self.config)
             let logger = Logger(label: "isobar.gateway")
             let clock = MonotonicClock()

@@ -30,12 +30,12 @@ package struct HubCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The hub's YAML file.", valueName: "file"))
     var config: String
 
-    @OptionGroup var options: RunOptions
+    @OptionGroup var shell: RunOptions
 
     package init() {}
 
     package func run() async throws {
-        try await self.options.run("hub") {
+        try await self.shell.run("hub") {
             let configuration = try HubConfiguration(file: self.config)
             let logger = Logger(label: "isobar.hub")
             let store = try SQLiteStore(path: configuration.state)

@@ -71,12 +71,15 @@ struct Room {
     var testProducts: [Product] = []
     var isTested = true
     var isExecutable = false
+    /// Where the sources are, when not in `Sources`.
+    var path: String?
 
     var targets: [Target] {
         let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
         let target: Target =
             self.isExecutable
-            ? .executableTarget(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
+            ? .executableTarget(
+                name: self.name, dependencies: dependencies, path: self.path, swiftSettings: self.settings)
             : .target(name: self.name, dependencies: dependencies, swiftSettings: self.settings)
         guard self.isTested else { return [target] }
         let tests = Target.testTarget(
@@ -174,6 +177,10 @@ let rooms: [Room] = [
         testUses: ["TestKit"]
     ),
     Room(
+        name: "OperatorCLI", floor: .programs, pure: false, uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser], testUses: ["TestKit"]
+    ),
+    Room(
         name: "isobar", floor: .programs, pure: false,
         uses: ["AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "Observability"],
         products: [.argumentParser, .logging, .lifecycle], isTested: false, isExecutable: true
@@ -181,6 +188,10 @@ let rooms: [Room] = [
 
     // Proving
     Room(name: "TestKit", floor: .proving),
+    Room(
+        name: "isobar-bench", floor: .proving, pure: false, uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser], isTested: false, isExecutable: true, path: "testenv/benchmarks"
+    ),
 ]
 
 /// The rooms that this build needs, with everything below them.

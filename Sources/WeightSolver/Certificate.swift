@@ -21,11 +21,8 @@ struct Certificate {
     /// Requests per second that the weights stand for.
     private(set) var admitted = 0.0
 
-    /// Adds one band.
-    ///
-    /// - Parameters:
-    ///   - admitted: by source.
-    ///   - load: by column, with the bands before and this one.
+    /// Adds one band, with the requests per second that its rows stand for by source, and the load by column of the
+    /// bands so far.
     mutating func add(
         _ stage: BandStage,
         _ survey: Survey,

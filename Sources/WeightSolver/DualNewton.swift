@@ -114,7 +114,7 @@ struct DualNewton: Sendable {
 
     init() {}
 
-    /// - Parameter warm: prices to start from, and loads near those that they ask for, by column.
+    /// Solves one band; `warm` has prices to start from, and loads near those that they ask for, by column.
     mutating func solve(_ stage: Stage, on survey: Survey, from warm: (prices: [Double], loads: [Double])?) -> Outcome {
         self.prepare(survey)
         let total = stage.demand.reduce(0, +)

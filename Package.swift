@@ -66,12 +66,14 @@ struct Room {
     var isTested = true
     var isExecutable = false
     var exclude: [String] = []
+    /// Where the sources are, when not in `Sources`.
+    var path: String?
 
     var targets: [Target] {
         let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
         let target: Target =
             self.isExecutable
-            ? .executableTarget(name: self.name, dependencies: dependencies, swiftSettings: strict)
+            ? .executableTarget(name: self.name, dependencies: dependencies, path: self.path, swiftSettings: strict)
             : .target(
                 name: self.name, dependencies: dependencies, exclude: self.exclude, swiftSettings: strict
             )
@@ -191,13 +193,21 @@ let rooms: [Room] = [
         testUses: ["TestKit"]
     ),
     Room(
+        name: "OperatorCLI", floor: .programs, pure: false, uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser], testUses: ["TestKit"]
+    ),
+    Room(
         name: "isobar", floor: .programs, pure: false,
-        uses: ["AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "Observability"],
-        products: [.argumentParser, .logging, .lifecycle], isTested: false, isExecutable: true
+        uses: ["AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "OperatorCLI"],
+        products: [.argumentParser], isTested: false, isExecutable: true
     ),
 
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["StateStore"]),
+    Room(
+        name: "isobar-bench", floor: .proving, pure: false, uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser], isTested: false, isExecutable: true, path: "testenv/benchmarks"
+    ),
 ]
 
 /// The rooms that this build needs, with everything below them.

@@ -81,7 +81,7 @@ struct Demo: Sendable {
         let cast = Cast(layout: layout, policy: self.settings.policy)
         try cast.writeFiles()
         let losses = Losses()
-        let supervisor = try Supervisor(executable: self.settings.executable) { child, how in
+        let supervisor = Supervisor(executable: self.settings.executable, lifeline: try Lifeline()) { child, how in
             losses.add(child.name)
             self.screen.note("\(child.name) \(how); its log: \(child.log)")
         }

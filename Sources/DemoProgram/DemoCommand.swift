@@ -94,8 +94,7 @@ package struct DemoCommand: AsyncParsableCommand {
     }
 
     private func settings() throws -> DemoSettings {
-        let requests: Workload.Requests =
-            if let trace { .trace(try Trace.read(file: trace)) } else { .synthetic }
+        let requests: Workload.Requests = if let trace { .trace(try Self.rows(of: trace)) } else { .synthetic }
         var settings = DemoSettings(
             policy: self.policy,
             requests: requests,
@@ -110,6 +109,18 @@ package struct DemoCommand: AsyncParsableCommand {
         )
         for (pair, seconds) in self.rtt { settings.geography.setRoundTrip(pair, seconds) }
         return settings
+    }
+
+    private static func rows(of trace: String) throws -> [TraceRow] {
+        var rows = try Trace.read(file: trace)
+        let cut = Trace.shorten(&rows, to: Geography.longestRequest)
+        if cut > 0 {
+            let limit = Geography.longestRequest
+            Screen().note(
+                "\(cut) of \(rows.count) requests are longer than \(limit) tokens; their prompts are cut to that"
+            )
+        }
+        return rows
     }
 
     private static func folder(_ given: String?) throws -> String {

@@ -85,6 +85,12 @@ package struct PoolName: Hashable, Sendable, Comparable, CustomStringConvertible
         self.name = name
     }
 
+    /// A name that is only a label, such as one in a problem file, and need not exist in any cluster.
+    package init(namespace: String, name: String) {
+        self.namespace = namespace
+        self.name = name
+    }
+
     package var description: String { "\(self.namespace)/\(self.name)" }
 
     package static func < (lhs: Self, rhs: Self) -> Bool {

@@ -6,7 +6,8 @@ import NIOHTTP1
 
 /// A client's connection: carries out what ``Exchange`` says, for one request after the other.
 ///
-/// Reading is asked for, never automatic, so that neither side can send more than the other takes.
+/// Reading is asked for, never automatic, so that neither side can send more than the other takes. A client that ends
+/// its side has gone, as for nginx, Envoy and Go: nothing is dearer than an answer that nobody reads.
 final class ClientConnection: ChannelInboundHandler, Impatient {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -29,15 +30,35 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var isInRead = false
     private var needsFlush = false
     private var isClosing = false
+    private var isSettling = false
+    private var served = 0
     /// Tells a connection attempt that is still wanted from one that is not.
     private var attempt = 0
+    private var waiting = Wait.nothing
     private(set) var deadline: NIODeadline?
     var heldAt: TimerWheel.Tick?
 
+    /// What the deadline is about.
+    private enum Wait: Equatable {
+        case nothing
+        /// The client is to send a request, after so many.
+        case head(served: Int)
+        /// The client is to send more of a body: every read renews the deadline.
+        case body
+        /// The upstream is to begin its answer.
+        case answer(attempt: Int)
+        /// The client is to read what waits for it.
+        case reader
+        /// The client is to end its side.
+        case closing
+    }
+
     init(worker: Worker) { self.worker = worker }
 
+    /// Bytes that wait here for either side, the body kept for another try included.
     var bufferedBytes: Int {
-        (try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        let waiting = try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
     }
 
     // MARK: Exchange
@@ -97,6 +118,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             self.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
             self.flush()
         case .send(let head, let body, let end):
+            self.attempt += 1
             self.upstream?.write(.head(head))
             for bytes in body { self.upstream?.write(.body(.byteBuffer(bytes))) }
             if let end { self.upstream?.write(.end(end.trailers)) }
@@ -160,6 +182,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     private func endExchange() {
         guard self.exchange.take() != nil else { return }
+        self.served += 1
         self.proxied = nil
         self.worker.counters.count { $0.requestsInFlight -= 1 }
         if self.worker.isDraining { self.closeGently() }
@@ -220,7 +243,12 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     }
 
     /// After every event: serves what was pipelined, sends what was written, and asks for what is wanted next.
+    ///
+    /// Serving a pipelined request may come back here; the loop outside goes on with it, so the stack stays flat.
     private func settle() {
+        guard !self.isSettling else { return }
+        self.isSettling = true
+        defer { self.isSettling = false }
         while !self.isClosing, self.isFreeForMore, let arrival = self.pipelined.popFirst() { self.take(arrival) }
         self.upstream?.flush()
         self.readOn()
@@ -247,33 +275,38 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     }
 
     private func rearm() {
-        guard let patience = self.patience else { return self.deadline = nil }
-        self.deadline = .now() + .seconds(patience)
+        let wait = self.wait
+        guard wait != self.waiting || wait == .body else { return }
+        self.waiting = wait
+        let settings = self.worker.settings
+        switch wait {
+        case .nothing: return self.deadline = nil
+        case .answer: self.deadline = .now() + .seconds(settings.responseTimeout)
+        case .head, .body, .reader, .closing: self.deadline = .now() + .seconds(settings.clientTimeout)
+        }
         self.worker.watch(self)
     }
 
-    private var patience: Seconds? {
-        let settings = self.worker.settings
-        if self.isClosing { return settings.clientTimeout }
-        guard let exchange else { return settings.clientTimeout }
-        if !exchange.isRequestWhole, self.isReadPending { return settings.clientTimeout }
-        if exchange.stage == .waiting { return settings.responseTimeout }
-        return self.context?.channel.isWritable ?? false ? nil : settings.clientTimeout
+    private var wait: Wait {
+        if self.isClosing { return .closing }
+        guard let exchange else { return .head(served: self.served) }
+        if !exchange.isRequestWhole, self.isReadPending { return .body }
+        if exchange.stage == .waiting { return .answer(attempt: self.attempt) }
+        return self.context?.channel.isWritable ?? false ? .nothing : .reader
     }
 
     func giveUp() {
-        guard !self.isClosing, let exchange else { return self.closeNow() }
-        if !exchange.isRequestWhole, self.isReadPending {
+        switch self.waiting {
+        case .nothing: break
+        case .head, .reader, .closing: self.closeNow()
+        case .answer: self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
+        case .body:
             let refusal = Refusal(
                 status: 408,
                 code: "request_timeout",
                 message: "The request's body did not arrive in time."
             )
             self.perform(self.exchange?.requestFailed(refusal, now: .now()))
-        } else if exchange.stage == .waiting {
-            self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
-        } else {
-            self.closeNow()
         }
     }
 
@@ -387,6 +420,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
                     )
                 )
             )
+        case HTTPParserError.invalidEOFState: self.closeNow()
         case is HTTPParserError: self.arrive(.refused(.malformed("it is not HTTP/1 (\(error))")))
         // What comes after an error in the parser is dropped: it was answered, or is about to be.
         case is ByteToMessageDecoderError: break

@@ -119,6 +119,9 @@ struct Exchange {
     /// Whether what is read of the request goes to the upstream at once.
     var sendsUpstream: Bool { self.stage == .waiting || self.stage == .answering }
 
+    /// Bytes of the body that are kept for this or another try.
+    var replayBytes: Int { self.replay?.reduce(0) { $0 + $1.readableBytes } ?? 0 }
+
     /// Whether the client has sent the whole request.
     var isRequestWhole: Bool { self.requestEnd != nil }
 
@@ -217,7 +220,7 @@ struct Exchange {
         self.stage = .waiting
         self.current?.isReused = reused
         var head = self.request.head
-        for header in current.requestHeaders { head.headers.replaceOrAdd(name: header.name, value: header.value) }
+        head.headers.set(current.requestHeaders)
         let body = self.replay ?? []
         if self.requestBytes > self.limits.replay { self.replay = nil }
         return [.send(head, body, end: self.requestEnd), .report(self.outcome(of: current, .sent))]
@@ -262,7 +265,6 @@ struct Exchange {
         self.replay = nil
         self.status = Int(head.status.code)
         self.upstreamKeepAlive = head.isKeepAlive
-        // A client that was not told to continue may or may not send its body: its connection is of no further use.
         let response = HeaderRules.respond(
             head,
             to: self.request,
@@ -326,9 +328,7 @@ struct Exchange {
         let status = HTTPResponseStatus(statusCode: answer.status)
         let hasBody = status.mayHaveResponseBody
         var head = HTTPResponseHead(version: .http1_1, status: status)
-        for header in answer.headers where KnownHeader(header.name) == .other {
-            head.headers.add(name: header.name, value: header.value)
-        }
+        head.headers.set(answer.headers)
         if hasBody { head.headers.add(name: "content-length", value: String(answer.body.utf8.count)) }
         let response = HeaderRules.respond(head, to: self.request, adding: [], keepAlive: self.keepAlive)
         let body = hasBody && self.request.head.method != .HEAD ? answer.body : ""

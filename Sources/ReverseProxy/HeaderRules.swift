@@ -149,7 +149,7 @@ enum HeaderRules {
             kept.append(("connection", "keep-alive"))
         }
         var headers = HTTPHeaders(kept)
-        for header in added { headers.replaceOrAdd(name: header.name, value: header.value) }
+        headers.set(added)
         return (
             HTTPResponseHead(version: request.isOld ? .http1_0 : .http1_1, status: head.status, headers: headers),
             endsWithConnection
@@ -216,6 +216,19 @@ enum KnownHeader {
             case 19 where name.isSame(as: "proxy-authorization"): .hopByHop
             default: .other
             }
+    }
+}
+
+extension HTTPHeaders {
+    /// Sets a director's headers, but for those that frame the message or speak for the connection.
+    mutating func set(_ headers: [ProxyHeader]) {
+        for header in headers where !header.name.isEmpty {
+            switch KnownHeader(header.name) {
+            case .contentLength, .transferEncoding, .connection, .upgrade, .hopByHop: break
+            case .host, .expect, .forwardedFor, .via, .other:
+                self.replaceOrAdd(name: header.name, value: header.value)
+            }
+        }
     }
 }
 

@@ -33,20 +33,35 @@ package struct ProxyTarget: Hashable, Sendable, CustomStringConvertible {
     package var description: String { self.address.description }
 }
 
-/// A header that the director adds; control characters in it become spaces, so that no value can split a message.
+/// A header that the director adds; no value of it can split a message.
+///
+/// What may not stand in a name is left out, control characters in the value become spaces, and names that frame the
+/// message or speak for the connection are passed over.
 package struct ProxyHeader: Hashable, Sendable {
     package let name: String
     package let value: String
 
     package init(_ name: String, _ value: String) {
-        self.name = Self.printable(name)
-        self.value = Self.printable(value)
+        self.name =
+            name.utf8.allSatisfy(\.isTokenByte)
+            ? name : String(decoding: name.utf8.filter(\.isTokenByte), as: UTF8.self)
+        self.value =
+            value.utf8.contains(where: \.isControl)
+            ? String(decoding: value.utf8.map { $0.isControl ? UInt8(ascii: " ") : $0 }, as: UTF8.self) : value
     }
+}
 
-    private static func printable(_ text: String) -> String {
-        func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7F }
-        guard text.utf8.contains(where: isControl) else { return text }
-        return String(decoding: text.utf8.map { isControl($0) ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
+extension UInt8 {
+    fileprivate var isControl: Bool { self < 0x20 || self == 0x7F }
+
+    /// RFC 9110 §5.6.2, without its rarer signs.
+    fileprivate var isTokenByte: Bool {
+        switch self {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+            true
+        default: false
+        }
     }
 }
 

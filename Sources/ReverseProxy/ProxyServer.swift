@@ -79,7 +79,7 @@ package final class ProxyServer: Service {
         self.shares.reduce(into: ProxyCounters()) { $0 += $1.counters.snapshot }
     }
 
-    /// Bytes that wait in this process for clients that read slowly.
+    /// Bytes that wait in this process for whoever reads slowly, bodies kept for another try included.
     package func bufferedBytes() async throws -> Int {
         var sum = 0
         for share in self.shares { sum += try await share.run { $0.bufferedBytes() } }
@@ -125,12 +125,12 @@ package final class ProxyServer: Service {
     private func drain() async {
         let finished = self.shares.map { share in share.loop.flatSubmit { share.worker.value.drain() } }
         let limit = self.group.next().scheduleTask(in: .seconds(self.settings.drainTimeout)) { [shares = self.shares] in
-            for share in shares { share.loop.execute { share.worker.value.closeAll() } }
+            for share in shares { share.loop.execute { share.worker.value.closeClients() } }
         }
         // Neither can fail but by the event loops' end, and then there is nothing left to close.
         for future in finished { try? await future.get() }
         limit.cancel()
-        for share in self.shares { try? await share.run { $0.closeAll() } }
+        for share in self.shares { try? await share.run { $0.stop() } }
         self.logger.info("proxy has stopped", metadata: ["requests": "\(self.counters.requests)"])
     }
 }

@@ -25,6 +25,10 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     var isActive: Bool { self.context?.channel.isActive ?? false }
     var isWritable: Bool { self.context?.channel.isWritable ?? false }
 
+    var bufferedBytes: Int {
+        (try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
     func write(_ part: HTTPClientRequestPart) {
         guard let context else { return }
         context.write(self.wrapOutboundOut(part), promise: nil)

@@ -85,14 +85,18 @@ final class Worker {
         return promise.futureResult
     }
 
-    /// Closes everything, finished or not.
-    func closeAll() {
+    /// Closes every client, served or not.
+    func closeClients() {
         for client in self.clients.values { client.closeNow() }
-        for connection in self.idle.values.joined() { connection.close() }
-        self.drained.take()?.succeed()
     }
 
-    /// Bytes that wait in this process for clients that read slowly.
+    /// Lets go of what is left when no client is.
+    func stop() {
+        for connection in self.idle.values.joined() { connection.close() }
+        self.wheel = TimerWheel()
+    }
+
+    /// Bytes that wait in this process for whoever reads slowly.
     func bufferedBytes() -> Int { self.clients.values.reduce(0) { $0 + $1.bufferedBytes } }
 
     // MARK: Upstreams

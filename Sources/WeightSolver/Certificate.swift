@@ -21,11 +21,8 @@ struct Certificate {
     /// Requests per second that the weights stand for.
     private(set) var admitted = 0.0
 
-    /// Adds one band.
-    ///
-    /// - Parameters:
-    ///   - admitted: by source.
-    ///   - load: by column, with the bands before and this one.
+    /// Adds one band, with the requests per second that its rows stand for by source, and the load by column of the
+    /// bands so far.
     mutating func add(
         _ stage: BandStage,
         _ survey: Survey,
@@ -46,12 +43,16 @@ struct Certificate {
         var bend = 0.0
         for c in load.indices {
             let here = survey.curves[c].at(load[c])
-            let there = survey.curves[c].at(newton.loads[c])
             marginal[c] = here.marginal
             guard stage.isOpen[c] else { continue }
-            bend +=
-                load[c] * here.delay - newton.loads[c] * there.delay
-                - newton.prices[c] * (load[c] - newton.loads[c])
+            let price = newton.prices[c]
+            // Where a cap binds, the load that answers the price is the cap.
+            let cap = stage.newton.cap[c]
+            let answer =
+                newton.loads[c] > 0.999 * cap
+                ? min(survey.curves[c].load(atMarginal: price, from: cap), cap) : newton.loads[c]
+            let there = survey.curves[c].at(answer)
+            bend += load[c] * here.delay - answer * there.delay - price * (load[c] - answer)
         }
         let atPrices = bend + Self.spread(stage, survey, table, admitted: admitted, prices: newton.prices)
         let atMarginals = Self.spread(stage, survey, table, admitted: admitted, prices: marginal)

@@ -79,8 +79,9 @@ struct DelayCurve: Sendable {
     /// Newton's method from `start`. F′ is convex below the kink, so that from its right the steps never overshoot,
     /// and linear above it, where the answer is exact.
     func load(atMarginal price: Double, from start: Double) -> Double {
-        let kinkLoad = Self.kinkLoad * self.capacity
-        let atKink = self.at(kinkLoad * (1 + 1e-12))
+        // On the curve's side of the kink, where its curvature is that of the curve.
+        let kinkLoad = Self.kinkLoad * self.capacity * (1 - 1e-12)
+        let atKink = self.at(Self.kinkLoad * self.capacity * (1 + 1e-12))
         if price >= atKink.marginal { return kinkLoad + (price - atKink.marginal) / atKink.curvature }
         guard price > self.at(0).marginal else { return 0 }
         var load = min(max(start, 1e-6 * self.capacity), kinkLoad)

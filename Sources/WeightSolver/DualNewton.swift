@@ -56,6 +56,51 @@ struct DualNewton: Sendable {
         var overflowPrice: Double
         /// By source, 1 for none.
         var remoteLimit: [Double]
+
+        /// A cluster that is full for this band is not there.
+        func isOpen(_ column: Int) -> Bool { self.cap[column] > self.base[column] }
+
+        func wall(_ column: Int) -> Wall { Wall(cap: self.cap[column], height: self.overflowPrice) }
+    }
+
+    /// What keeps a load below its cap: over the last 0.1 % before it the marginal cost rises by the price of overflow,
+    /// which nobody pays. A cap is thereby one more convex cost, and needs no case of its own.
+    struct Wall {
+        private let start: Double
+        private let slope: Double
+
+        init(cap: Double, height: Double) {
+            self.start = cap < .infinity ? 0.999 * cap : .infinity
+            self.slope = cap < .infinity ? height / (0.001 * cap) : 0
+        }
+
+        /// A point of a delay curve with the wall's part, which is spread over the load to be a delay.
+        @inline(__always)
+        func on(_ point: DelayCurve.Point, load: Double) -> DelayCurve.Point {
+            let inside = load - self.start
+            guard inside > 0 else { return point }
+            return DelayCurve.Point(
+                delay: point.delay + 0.5 * self.slope * inside * inside / load,
+                marginal: point.marginal + self.slope * inside,
+                curvature: point.curvature + self.slope
+            )
+        }
+
+        /// The load at which one more request costs `price`, wall and all.
+        func load(atMarginal price: Double, of curve: DelayCurve, from start: Double) -> Double {
+            var load = curve.load(atMarginal: price, from: start)
+            guard load > self.start else { return load }
+            // From the right of a convex function Newton's steps do not overshoot.
+            load = min(load, self.start + (price - curve.at(self.start).marginal) / self.slope)
+            for _ in 0..<20 {
+                let point = self.on(curve.at(load), load: load)
+                let next = max(load - (point.marginal - price) / point.curvature, self.start)
+                let moved = abs(next - load)
+                load = next
+                if moved <= 1e-7 * curve.capacity { break }
+            }
+            return load
+        }
     }
 
     struct Outcome: Equatable {
@@ -65,9 +110,8 @@ struct DualNewton: Sendable {
         var isConverged = true
     }
 
-    /// Prices, and the loads that go with them.
+    /// Prices, and the loads that go with them: each price is the marginal cost of its load.
     private struct Position {
-        /// At least F′(load); above it only where the load is at its cap.
         var price: [Double] = []
         var load: [Double] = []
         var curvature: [Double] = []
@@ -114,7 +158,7 @@ struct DualNewton: Sendable {
 
     init() {}
 
-    /// - Parameter warm: prices to start from, and loads near those that they ask for, by column.
+    /// Solves one band; `warm` has prices to start from, and loads near those that they ask for, by column.
     mutating func solve(_ stage: Stage, on survey: Survey, from warm: (prices: [Double], loads: [Double])?) -> Outcome {
         self.prepare(survey)
         let total = stage.demand.reduce(0, +)
@@ -178,8 +222,11 @@ struct DualNewton: Sendable {
 extension DualNewton {
     private mutating func start(at warm: (prices: [Double], loads: [Double]), _ stage: Stage, _ survey: Survey) {
         for c in 0..<survey.columnCount {
-            self.current.load[c] = survey.curves[c].load(atMarginal: warm.prices[c], from: warm.loads[c])
-            self.current.price[c] = warm.prices[c]
+            self.current.load[c] = stage.wall(c).load(
+                atMarginal: warm.prices[c],
+                of: survey.curves[c],
+                from: warm.loads[c]
+            )
         }
         Self.settle(&self.current, stage, survey)
     }
@@ -198,7 +245,6 @@ extension DualNewton {
             if self.supply(at: middle, stage, survey) < total { low = middle } else { high = middle }
         }
         _ = self.supply(at: high, stage, survey)
-        for c in 0..<survey.columnCount { self.current.price[c] = 0 }
         Self.settle(&self.current, stage, survey)
     }
 
@@ -206,27 +252,27 @@ extension DualNewton {
     private mutating func supply(at price: Double, _ stage: Stage, _ survey: Survey) -> Double {
         var sum = 0.0
         for c in 0..<survey.columnCount {
-            let load = survey.curves[c].load(atMarginal: price, from: 0.5 * survey.curves[c].capacity)
+            let load = stage.wall(c).load(
+                atMarginal: price,
+                of: survey.curves[c],
+                from: 0.5 * survey.curves[c].capacity
+            )
             self.current.load[c] = load
-            sum += max(min(load, stage.cap[c]) - stage.base[c], 0)
+            if stage.isOpen(c) { sum += max(load - stage.base[c], 0) }
         }
         return sum
     }
 
-    /// Keeps loads within their bounds, and makes each price that of its load; a price above that stays only where
-    /// the load is at its cap.
+    /// Keeps loads above their base, and makes each price that of its load.
     private static func settle(_ position: inout Position, _ stage: Stage, _ survey: Survey) {
         var value = 0.0
         for c in 0..<survey.columnCount {
-            let top = max(stage.cap[c], stage.base[c])
-            let load = min(max(position.load[c], stage.base[c]), top)
-            let point = survey.curves[c].at(load)
-            let price = load >= top ? max(point.marginal, position.price[c]) : point.marginal
+            let load = max(position.load[c], stage.base[c])
+            let point = stage.wall(c).on(survey.curves[c].at(load), load: load)
             position.load[c] = load
-            position.price[c] = price
-            // Supply that cannot give way has no slope; it is marked by an infinite curvature.
-            position.curvature[c] = load >= top && price > point.marginal ? .infinity : point.curvature
-            value += load * point.delay - price * (load - stage.base[c])
+            position.price[c] = point.marginal
+            position.curvature[c] = point.curvature
+            value += load * point.delay - point.marginal * (load - stage.base[c])
         }
         position.supplyValue = value
     }
@@ -240,16 +286,14 @@ extension DualNewton {
                 let load = self.current.load[c]
                 let curvature = self.current.curvature[c]
                 let demandSlope = self.siteDemand[site] * self.inSite[c] / stage.epsilon
-                self.trial.price[c] = price
-                if curvature == .infinity {
-                    let curve = survey.curves[c]
-                    self.trial.load[c] =
-                        price >= curve.at(load).marginal
-                        ? load : curve.load(atMarginal: price, from: load)
-                } else if curvature * demandSlope <= 1 {
+                if curvature * demandSlope <= 1 {
                     self.trial.load[c] = load + move / curvature
                 } else {
-                    self.trial.load[c] = survey.curves[c].load(atMarginal: price, from: load + move / curvature)
+                    self.trial.load[c] = stage.wall(c).load(
+                        atMarginal: price,
+                        of: survey.curves[c],
+                        from: load + move / curvature
+                    )
                 }
             }
         }
@@ -401,11 +445,10 @@ extension DualNewton {
         for site in 0..<sites {
             let columns = survey.siteStart[site]..<survey.siteStart[site + 1]
             var least = Double.infinity
-            for c in columns where stage.cap[c] > stage.base[c] { least = min(least, self.current.price[c]) }
+            for c in columns where stage.isOpen(c) { least = min(least, self.current.price[c]) }
             var sum = 0.0
             for c in columns {
-                // A cluster that is full for this band is not there.
-                let part = stage.cap[c] > stage.base[c] ? Math.exp((least - self.current.price[c]) / epsilon) : 0
+                let part = stage.isOpen(c) ? Math.exp((least - self.current.price[c]) / epsilon) : 0
                 self.inSite[c] = part
                 sum += part
             }

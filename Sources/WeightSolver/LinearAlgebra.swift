@@ -49,7 +49,9 @@ enum LinearAlgebra {
     }
 
     /// Solves `A·x = b` in place of b, for a positive definite A given by its lower half, which becomes its Cholesky
-    /// factor. A pivot that rounding has taken to zero is lifted, which shortens the step along that direction.
+    /// factor.
+    ///
+    /// A pivot that rounding has taken to zero is lifted, which shortens the step along that direction.
     static func solve(
         _ matrix: UnsafeMutablePointer<Double>,
         stride: Int,

@@ -25,7 +25,7 @@ package struct Solver: Sendable {
     /// Degenerate problems have answers: without a usable cluster, or where residency leaves none, a source's row is
     /// empty and its demand is overflow; without demand the rows say where a request would best go.
     ///
-    /// - Parameter memory: what the last tick left; it becomes what the next tick needs.
+    /// `memory` is what the last tick left, and becomes what the next tick needs.
     package mutating func solve(_ problem: SolverProblem, memory: inout SolverMemory) -> SolverAnswer {
         memory.align(to: problem)
         let survey = Survey(problem)

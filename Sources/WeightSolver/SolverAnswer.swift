@@ -1,6 +1,8 @@
 package import FleetModel
 
-/// A solved pool. Arrays are by place in the problem's sources and clusters; names come back at the edges only.
+/// A solved pool.
+///
+/// Arrays are by place in the problem's sources and clusters; names come back at the edges only.
 package struct SolverAnswer: Sendable {
     /// The weights of the other clusters after the loss of one.
     package struct Failover: Sendable {
@@ -24,8 +26,10 @@ package struct SolverAnswer: Sendable {
     /// Requests per second that the fleet cannot carry: premium and standard to be shed, batch to be put off, and
     /// everything from sources that may go nowhere.
     package internal(set) var overflow = ByBand(all: 0.0)
-    /// What one request per second more would cost the fleet, in seconds per request, by cluster; `nil` where a
-    /// cluster is excluded. It grows without bound as capacity runs out: a signal to scale on.
+    /// What one request per second more would cost the fleet, in seconds per request, by cluster; `nil` where a cluster
+    /// is excluded.
+    ///
+    /// It grows without bound as capacity runs out: a signal to scale on.
     package internal(set) var prices: [Seconds?] = []
     /// Requests per second that the weights send to each cluster.
     package internal(set) var loads: [Double] = []

@@ -3,7 +3,9 @@ package import FleetModel
 /// One region that requests come from.
 package struct SolverSource: Hashable, Sendable {
     package var region: RegionName
-    /// Requests per second. What is not a number, negative or infinite counts as zero, and as a fault.
+    /// Requests per second.
+    ///
+    /// What is not a number, negative or infinite counts as zero, and as a fault.
     package var demand: ByBand<Double>
 
     package init(region: RegionName, demand: ByBand<Double>) {
@@ -12,27 +14,41 @@ package struct SolverSource: Hashable, Sendable {
     }
 }
 
-/// One cluster that serves the pool. `nil` is unknown, never zero; so is what is not a number.
+/// One cluster that serves the pool.
+///
+/// `nil` is unknown, never zero; so is what is not a number.
 package struct SolverCluster: Hashable, Sendable {
     package var name: ClusterName
     package var region: RegionName
     package var state: ClusterState
-    /// μ, in requests per second. Unknown: as much per server as the slowest known cluster of the pool has; where
-    /// none is known, what would carry the demand at 70 % load.
+    /// μ, in requests per second.
+    ///
+    /// Unknown: as much per server as the slowest known cluster of the pool has; where none is known, what would carry
+    /// the demand at 70 % load.
     package var capacity: Double?
     /// N, the servers that work in parallel: at least 1.
     package var servers: Int
-    /// T, in seconds. Unknown: the longest known in the pool, else 0.2 s.
+    /// T, in seconds.
+    ///
+    /// Unknown: the longest known in the pool, else 0.2 s.
     package var unloadedTTFT: Seconds?
-    /// q, in seconds. Unknown: 1/μ.
+    /// q, in seconds.
+    ///
+    /// Unknown: 1/μ.
     package var queueScale: Seconds?
-    /// KV-cache use, 0 to 1. Unknown: not limited by it.
+    /// KV-cache use, 0 to 1.
+    ///
+    /// Unknown: not limited by it.
     package var kvUse: Double?
     /// Seconds since the digest behind this was made; unknown counts as lost.
     package var digestAge: Seconds
-    /// Seconds between tokens of an idle cluster. Unknown: decoding is not counted.
+    /// Seconds between tokens of an idle cluster.
+    ///
+    /// Unknown: decoding is not counted.
     package var interTokenLatency: Seconds?
-    /// Seconds that are added to it at full load. Unknown: none.
+    /// Seconds that are added to it at full load.
+    ///
+    /// Unknown: none.
     package var interTokenSlope: Seconds?
 
     package init(
@@ -122,7 +138,7 @@ package struct SolverLinks: Hashable, Sendable {
     }
 }
 
-/// One pool's question: where should its requests go?
+/// One pool's question, which is where its requests should go.
 package struct SolverProblem: Hashable, Sendable {
     package var pool: PoolName
     package var sources: [SolverSource]

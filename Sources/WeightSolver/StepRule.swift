@@ -18,12 +18,10 @@ struct StepRule {
     var limit: StepLimit?
     var deadBand: Double
 
-    /// - Parameters:
-    ///   - row: the target, replaced by the weights to be used.
-    ///   - previous: the weights in force on the same columns.
-    ///   - freed: the weight in force on clusters that are excluded.
-    ///   - isOverloaded: by column.
-    ///   - isHeld: by column.
+    /// Replaces `row`, the target, by the weights to be used.
+    ///
+    /// `previous` has the weights in force on the same columns, and `freed` is the weight in force on clusters that are
+    /// excluded.
     func move(
         _ row: inout [Double],
         from previous: inout [Double],

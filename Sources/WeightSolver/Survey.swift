@@ -52,7 +52,7 @@ struct Survey: Sendable {
     var siteCount: Int { self.siteStart.count - 1 }
     var columnCount: Int { self.order.count }
 
-    /// - Parameter lost: a cluster to be taken for down.
+    /// Reads a problem; the cluster at `lost` is taken for down.
     init(_ problem: SolverProblem, lost: Int? = nil) {
         var faults: [String] = []
         self.demand = Self.demand(of: problem, faults: &faults)
@@ -182,7 +182,7 @@ struct Survey: Sendable {
                     self.distance.append(
                         isClosed || isSpared
                             ? .infinity
-                            : Self.distance(problem, from: from, to: places[key / 2], isLocal: isLocal)
+                            : Self.way(problem, from: from, to: places[key / 2], isLocal: isLocal).total
                     )
                 }
             }
@@ -195,11 +195,34 @@ struct Survey: Sendable {
         }
     }
 
-    private static func distance(_ problem: SolverProblem, from: Int?, to: Int?, isLocal: Bool) -> Double {
+    /// What lies between a source and a cluster, in seconds.
+    struct Way {
+        var roundTrip: Double
+        var isMeasured: Bool
+        var egress: Double
+        var total: Double { self.roundTrip + self.egress }
+    }
+
+    /// The way by places; residency and full caches apart.
+    static func way(_ problem: SolverProblem, source: Int, cluster: Int) -> Way {
+        let from = problem.sources[source].region
+        let to = problem.clusters[cluster].region
+        return Self.way(
+            problem,
+            from: problem.links.place(of: from),
+            to: problem.links.place(of: to),
+            isLocal: from == to
+        )
+    }
+
+    private static func way(_ problem: SolverProblem, from: Int?, to: Int?, isLocal: Bool) -> Way {
         let policy = problem.policy
         let measured = problem.links.roundTrip(from: from, to: to)
-        let roundTrip = measured.isNaN ? (isLocal ? policy.localRoundTrip : policy.unknownRoundTrip) : measured
-        return roundTrip + policy.egressPrice * problem.links.egress(from: from, to: to)
+        return Way(
+            roundTrip: measured.isNaN ? (isLocal ? policy.localRoundTrip : policy.unknownRoundTrip) : measured,
+            isMeasured: !measured.isNaN,
+            egress: policy.egressPrice * problem.links.egress(from: from, to: to)
+        )
     }
 
     private mutating func makeCurves(_ problem: SolverProblem) {

@@ -4,6 +4,7 @@ import DemoProgram
 import EngineProgram
 import GatewayProgram
 import HubProgram
+import OperatorCLI
 
 /// The one binary: every program is a subcommand.
 @main
@@ -18,6 +19,7 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
+            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self]),
         ]
     )
 }

@@ -169,7 +169,7 @@ private func record(
         #expect(report.requests == 6 && report.failed == 1 && report.retried == 2 && report.interrupted == 1)
         #expect(report.unfinished == 1 && report.late == 1)
         #expect(report.ttftSeconds == Report.TTFT(p50: 0.2, p90: 0.4, p99: 0.4))
-        #expect(report.share["us-east"]?["asia-east-a"] == 1.0 / 3)
+        #expect(report.share["us-east"]?["asia-east-a"] == 0.333333)
         #expect(report.share["europe-west"] == ["europe-west-a": 1])
         #expect(report.remoteShare == 0.25)
         #expect(report.recoverySeconds == 0.5)

@@ -83,6 +83,13 @@ import Testing
         #expect(other?.line == 1)
     }
 
+    @Test func requestsLongerThanTheEnginesTakeAreCutAndCounted() {
+        var rows = [(10, 5), (100, 5), (3, 400)].map { TraceRow(time: 0, promptTokens: $0.0, outputTokens: $0.1) }
+        #expect(Trace.shorten(&rows, to: 50) == 2)
+        #expect(rows.map(\.promptTokens) == [10, 45, 1])
+        #expect(rows.map(\.outputTokens) == [5, 5, 49])
+    }
+
     @Test func lengthsDrawnWithoutATraceHaveTheMeansOfTheConversationTrace() {
         var dice = Dice(seed: 11)
         let count = 20_000

@@ -1,3 +1,4 @@
+import ArgumentParser
 import FleetModel
 import Foundation
 import Testing

@@ -14,7 +14,10 @@ struct Anycast: Hashable, Sendable {
     /// The gateway that a client reaches: the nearest that is announced and has not failed this very request; when
     /// there is none such, the nearest announced, then the nearest.
     ///
-    /// - Parameter byDistance: The regions as the client sees them, nearest first; not empty.
+    /// - Parameters:
+    ///   - byDistance: The regions as the client sees them, nearest first; not empty.
+    ///   - failed: The gateways that have failed this request.
+    /// - Returns: The region of the gateway.
     func gateway(byDistance: [RegionName], avoiding failed: Set<RegionName>) -> RegionName {
         byDistance.first { !self.withdrawn.contains($0) && !failed.contains($0) }
             ?? byDistance.first { !self.withdrawn.contains($0) }

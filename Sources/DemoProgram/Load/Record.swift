@@ -11,7 +11,9 @@ enum Outcome: Hashable, Sendable {
     case unfinished
 }
 
-/// What is known of one request when it is over. Times are seconds after the load began.
+/// What is known of one request when it is over.
+///
+/// Times are seconds after the load began.
 struct Record: Hashable, Sendable {
     var source: RegionName
     var sentAt: Seconds

@@ -53,6 +53,8 @@ struct Geography: Sendable {
     static let defaultRate = 6.5
     /// The model that every engine serves.
     static let model = "llama"
+    /// Prompt and answer of one request together, in tokens: what the smallest KV cache of the engines surely holds.
+    static let longestRequest = 131_072
     /// Where the hub runs: losing this region loses the hub, and the gateways go on with their last plan.
     static let hubRegion = RegionName(unchecked: "us-east")
 

@@ -86,8 +86,9 @@ final class RelayHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.end(.reset)
-        // What is still on its way to this end has nowhere to go; the sender hears of it as TCP would tell it.
+        // NIO closes a channel whose both directions have ended, without a word of the second end.
+        self.end(.end)
+        // What is still on its way to this end has nowhere to go, and no more is read for it.
         self.peer?.peer = nil
         context.fireChannelInactive()
     }
@@ -127,8 +128,9 @@ final class RelayHandler: ChannelInboundHandler {
         case .bytes(let bytes):
             let size = bytes.readableBytes
             self.unwritten += size
-            context.write(NIOAny(bytes)).assumeIsolated().whenComplete { _ in
+            context.write(NIOAny(bytes)).assumeIsolated().whenComplete { result in
                 self.unwritten -= size
+                if case .failure = result { self.end(.reset) }
                 self.peer?.readMore()
                 self.finishWhenWritten()
             }

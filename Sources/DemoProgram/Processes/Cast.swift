@@ -49,6 +49,7 @@ struct Cast: Sendable {
                 [
                     "engine", "--host", address.host, "--port", "\(address.port)", "--model", Geography.model,
                     "--profile", engine.profile, "--max-num-seqs", "\(engine.seats)",
+                    "--max-model-len", "\(Geography.longestRequest)",
                 ],
                 Child.Probe(address: address, path: "/health", acceptsAnyAnswer: true)
             )
@@ -86,11 +87,18 @@ struct Cast: Sendable {
         try text.write(toFile: self.layout.config(name), atomically: true, encoding: .utf8)
     }
 
+    /// A file of the state folder, quoted for YAML.
+    private func file(_ name: String) -> String {
+        "'"
+            + "\(self.layout.directory)/state/\(name)".split(separator: "'", omittingEmptySubsequences: false)
+            .joined(separator: "''") + "'"
+    }
+
     var hubConfig: String {
         """
         listen: \(self.layout.hub)
         admin: \(self.layout.hubAdmin)
-        state: \(self.layout.directory)/state/hub.sqlite
+        state: \(self.file("hub.sqlite"))
 
         """
     }
@@ -128,7 +136,7 @@ struct Cast: Sendable {
             agents: [\(site.agent)]
             peers:
             \(peers.joined(separator: "\n"))
-            planFile: \(self.layout.directory)/state/\(region.gateway).plan
+            planFile: \(self.file("\(region.gateway).plan"))
             policy: \(self.policy.rawValue)
             pools:
               - name: default/\(Geography.model)

@@ -6,9 +6,7 @@ import SystemPackage
 
 /// Runs the demo's processes, and knows which of them live.
 ///
-/// Each child is in a process group of its own, so that Ctrl-C reaches the demo alone, and has as its standard input a
-/// pipe whose other end only the demo holds: should the demo be killed, every child reads its end and, started with
-/// `--exit-with-parent`, leaves too.
+/// Each child is in a process group of its own, so that Ctrl-C reaches the demo alone, and reads from the ``Lifeline``.
 final class Supervisor: Sendable {
     private struct Life: Sendable {
         var pid: pid_t?
@@ -22,24 +20,15 @@ final class Supervisor: Sendable {
     static let grace: Duration = .seconds(3)
 
     private let executable: String
-    private let lifeline: (read: FileDescriptor, write: FileDescriptor)
+    private let lifeline: Lifeline
     private let lives = Mutex<[String: Life]>([:])
     /// Hears of each child that ended by itself.
     private let onLoss: @Sendable (Child, _ how: String) -> Void
 
-    /// - Throws: When no pipe can be made.
-    init(executable: String, onLoss: @escaping @Sendable (Child, _ how: String) -> Void) throws {
+    init(executable: String, lifeline: Lifeline, onLoss: @escaping @Sendable (Child, _ how: String) -> Void) {
         self.executable = executable
+        self.lifeline = lifeline
         self.onLoss = onLoss
-        let pipe = try FileDescriptor.pipe()
-        // A child that held the writing end would keep all others alive.
-        for end in [pipe.readEnd, pipe.writeEnd] { _ = fcntl(end.rawValue, F_SETFD, FD_CLOEXEC) }
-        self.lifeline = (pipe.readEnd, pipe.writeEnd)
-    }
-
-    deinit {
-        try? self.lifeline.read.close()
-        try? self.lifeline.write.close()
     }
 
     /// Runs a child until it ends; when the task is cancelled, ends it: SIGTERM, and SIGKILL after ``grace``.
@@ -59,7 +48,7 @@ final class Supervisor: Sendable {
                 .path(FilePath(self.executable)),
                 arguments: Arguments(child.arguments),
                 platformOptions: options,
-                input: .fileDescriptor(self.lifeline.read, closeAfterSpawningProcess: false),
+                input: .fileDescriptor(self.lifeline.readEnd, closeAfterSpawningProcess: false),
                 output: .fileDescriptor(log, closeAfterSpawningProcess: true),
                 error: .combinedWithOutput
             ) { execution in

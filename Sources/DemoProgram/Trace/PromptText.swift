@@ -7,7 +7,9 @@ enum PromptText {
         "the", "and", "one", "who", "sea", "air", "low", "law", "map", "day", "far", "sun", "wet", "dry", "hot", "ice",
     ].map { Array("\($0) ".utf8) }
 
-    /// The text for `tokens` tokens. Where the trace names no block, the text is peculiar to `seed`.
+    /// The text for `tokens` tokens.
+    ///
+    /// Where the trace names no block, the text is peculiar to `seed`.
     static func text(tokens: Int, blocks: [UInt64], seed: UInt64) -> String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(tokens * 4)

@@ -7,7 +7,9 @@ struct TraceRow: Hashable, Sendable {
     var time: Seconds
     var promptTokens: Int
     var outputTokens: Int
-    /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text. Empty: unknown.
+    /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text.
+    ///
+    /// Empty when the trace does not tell.
     var blocks: [UInt64] = []
 }
 
@@ -47,9 +49,21 @@ enum Trace {
         return try self.parse(String(decoding: data, as: UTF8.self), file: file)
     }
 
+    /// Cuts the prompts of requests that are longer than `limit` tokens together with their answers.
+    ///
+    /// - Returns: How many were cut.
+    static func shorten(_ rows: inout [TraceRow], to limit: Int) -> Int {
+        var count = 0
+        for index in rows.indices where rows[index].promptTokens + rows[index].outputTokens > limit {
+            rows[index].outputTokens = min(rows[index].outputTokens, limit - 1)
+            rows[index].promptTokens = limit - rows[index].outputTokens
+            count += 1
+        }
+        return count
+    }
+
     static func parse(_ text: String, file: String) throws(TraceError) -> [TraceRow] {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-            .map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         let isMooncake = lines.first { !$0.isEmpty }?.hasPrefix("{") ?? false
         var rows =
             isMooncake ? try MooncakeTrace.rows(of: lines, file: file) : try AzureTrace.rows(of: lines, file: file)

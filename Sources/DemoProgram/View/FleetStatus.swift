@@ -30,8 +30,8 @@ struct FleetStatus: Hashable, Sendable {
             generation: (plan["generation"] as? NSNumber)?.uint64Value
         )
         self.planAge = (plan["age_seconds"] as? NSNumber)?.doubleValue
-        for pool in object["pools"] as? [[String: Any]] ?? [] {
-            for cluster in pool["clusters"] as? [[String: Any]] ?? [] {
+        for pool in Self.objects(object["pools"]) {
+            for cluster in Self.objects(pool["clusters"]) {
                 guard let name = cluster["cluster"] as? String else { continue }
                 self.clusters[name] = Cluster(
                     region: cluster["region"] as? String,
@@ -43,5 +43,9 @@ struct FleetStatus: Hashable, Sendable {
                 )
             }
         }
+    }
+
+    private static func objects(_ list: Any?) -> [[String: Any]] {
+        (list as? [Any] ?? []).compactMap { $0 as? [String: Any] }
     }
 }

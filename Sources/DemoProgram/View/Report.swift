@@ -4,14 +4,14 @@ import Foundation
 /// What a run came to: printed at its end, as text or as one JSON object.
 struct Report: Codable, Hashable, Sendable {
     struct TTFT: Codable, Hashable, Sendable {
-        var p50: Seconds?
-        var p90: Seconds?
-        var p99: Seconds?
+        @Nullable var p50: Seconds?
+        @Nullable var p90: Seconds?
+        @Nullable var p99: Seconds?
     }
 
     struct PlanStamp: Codable, Hashable, Sendable {
-        var epoch: UInt64?
-        var generation: UInt64?
+        @Nullable var epoch: UInt64?
+        @Nullable var generation: UInt64?
     }
 
     var policy: String
@@ -34,9 +34,9 @@ struct Report: Codable, Hashable, Sendable {
     /// For each source region, which fraction of its answers came from which cluster.
     var share: [String: [String: Double]]
     /// The fraction of answers that came from a cluster outside the client's region.
-    var remoteShare: Double?
+    @Nullable var remoteShare: Double?
     /// See ``Recovery``; `nil` when nothing was made to fail.
-    var recoverySeconds: Seconds?
+    @Nullable var recoverySeconds: Seconds?
     /// The last plan that was seen in force.
     var plan: PlanStamp
     /// Processes that ended by themselves.
@@ -59,13 +59,16 @@ struct Report: Codable, Hashable, Sendable {
 
     /// Counts a run's records.
     ///
-    /// - Parameter region: The region in which a cluster stands.
+    /// - Parameters:
+    ///   - ledger: What the clients saw.
+    ///   - durationSeconds: How long they sent.
+    ///   - region: The region in which a cluster stands.
     init(ledger: Ledger, durationSeconds: Seconds, region: (String) -> RegionName?) {
         let ttfts = ledger.records.compactMap(\.ttft).sorted()
         let answered = ledger.records.filter { $0.cluster != nil }
         self.policy = ""
         self.seed = 0
-        self.durationSeconds = durationSeconds
+        self.durationSeconds = durationSeconds.rounded(toPlaces: 6)
         self.requests = ledger.sent
         self.failed = ledger.failed
         self.retried = ledger.retried
@@ -73,56 +76,53 @@ struct Report: Codable, Hashable, Sendable {
         self.unfinished = ledger.sent - ledger.records.count { $0.outcome != .unfinished }
         self.late = ledger.late
         self.ttftSeconds = TTFT(
-            p50: Percentile.of(ttfts, 0.50),
-            p90: Percentile.of(ttfts, 0.90),
-            p99: Percentile.of(ttfts, 0.99)
+            p50: Percentile.of(ttfts, 0.50)?.rounded(toPlaces: 6),
+            p90: Percentile.of(ttfts, 0.90)?.rounded(toPlaces: 6),
+            p99: Percentile.of(ttfts, 0.99)?.rounded(toPlaces: 6)
         )
         self.share = Dictionary(grouping: answered, by: \.source.text).mapValues { records in
             Dictionary(grouping: records.compactMap(\.cluster)) { $0 }
-                .mapValues { Double($0.count) / Double(records.count) }
+                .mapValues { (Double($0.count) / Double(records.count)).rounded(toPlaces: 6) }
         }
         let remote = answered.count { $0.cluster.flatMap(region) != $0.source }
-        self.remoteShare = answered.isEmpty ? nil : Double(remote) / Double(answered.count)
-        self.recoverySeconds = ledger.failedAt.map { Recovery.seconds(ledger.records, failureAt: $0) }
+        self.remoteShare = answered.isEmpty ? nil : (Double(remote) / Double(answered.count)).rounded(toPlaces: 6)
+        self.recoverySeconds = ledger.failedAt.map {
+            Recovery.seconds(ledger.records, failureAt: $0).rounded(toPlaces: 6)
+        }
         self.plan = PlanStamp()
         self.lostProcesses = []
         self.directory = ""
     }
 
-    /// One line of JSON; what is not known is `null`, and every number of seconds is rounded to the microsecond.
+    /// One line of JSON; what is not known is `null`.
     func json() throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
+}
+
+/// A value that JSON shows as `null`, instead of leaving it out, when there is none.
+@propertyWrapper
+struct Nullable<Value: Codable & Hashable & Sendable>: Codable, Hashable, Sendable {
+    var wrappedValue: Value?
+
+    init(wrappedValue: Value?) { self.wrappedValue = wrappedValue }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        self.wrappedValue = container.decodeNil() ? nil : try container.decode(Value.self)
+    }
 
     func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        func rounded(_ value: Double?) -> Double? { value.map { ($0 * 1e6).rounded() / 1e6 } }
-        try container.encode(self.policy, forKey: .policy)
-        try container.encode(self.seed, forKey: .seed)
-        try container.encode(rounded(self.durationSeconds), forKey: .durationSeconds)
-        try container.encode(self.requests, forKey: .requests)
-        try container.encode(self.failed, forKey: .failed)
-        try container.encode(self.retried, forKey: .retried)
-        try container.encode(self.interrupted, forKey: .interrupted)
-        try container.encode(self.unfinished, forKey: .unfinished)
-        try container.encode(self.late, forKey: .late)
-        try container.encode(
-            [
-                "p50": rounded(self.ttftSeconds.p50), "p90": rounded(self.ttftSeconds.p90),
-                "p99": rounded(self.ttftSeconds.p99),
-            ],
-            forKey: .ttftSeconds
-        )
-        try container.encode(self.share.mapValues { $0.mapValues { rounded($0) } }, forKey: .share)
-        try container.encode(rounded(self.remoteShare), forKey: .remoteShare)
-        try container.encode(rounded(self.recoverySeconds), forKey: .recoverySeconds)
-        try container.encode(
-            ["epoch": self.plan.epoch, "generation": self.plan.generation],
-            forKey: .plan
-        )
-        try container.encode(self.lostProcesses, forKey: .lostProcesses)
-        try container.encode(self.directory, forKey: .directory)
+        var container = encoder.singleValueContainer()
+        if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+    }
+}
+
+extension Double {
+    fileprivate func rounded(toPlaces places: Double) -> Double {
+        let scale = pow(10, places)
+        return (self * scale).rounded() / scale
     }
 }

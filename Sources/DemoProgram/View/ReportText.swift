@@ -2,7 +2,12 @@ import FleetModel
 
 /// The report for people.
 extension Report {
-    /// - Parameter failed: The region that was made to fail.
+    /// The lines to print.
+    ///
+    /// - Parameters:
+    ///   - clusters: The columns of the table.
+    ///   - region: The region that was made to fail.
+    /// - Returns: A summary and, when anything was answered, the table of shares.
     func text(clusters: [String], failed region: RegionName?) -> [String] {
         var lines = [
             "requests \(self.requests)  failed \(self.failed)  retried \(self.retried)  "

@@ -1,0 +1,11 @@
+import ArgumentParser
+
+/// `isobar-bench`: what the documentation claims about speed, measured on this machine.
+@main
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "isobar-bench",
+        abstract: "Measure what Isobar claims about its speed; build it with -c release.",
+        subcommands: [SolverBench.self]
+    )
+}

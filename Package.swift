@@ -91,11 +91,11 @@ struct Room {
 
 let rooms: [Room] = [
     // Words
-    Room(name: "FleetModel", floor: .words),
+    Room(name: "FleetModel", floor: .words, testUses: ["TestKit"]),
     Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
     Room(
         name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf], exclude: ["proto"]
+        products: [.protobuf, .grpcCore, .grpcProtobuf], testUses: ["TestKit"], exclude: ["proto"]
     ),
 
     // Thinking rooms
@@ -203,7 +203,7 @@ let rooms: [Room] = [
     ),
 
     // Proving
-    Room(name: "TestKit", floor: .proving, uses: ["StateStore"]),
+    Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
         name: "isobar-bench", floor: .proving, pure: false, uses: ["FleetModel", "WeightSolver"],
         products: [.argumentParser], isTested: false, isExecutable: true, path: "testenv/benchmarks"
@@ -255,30 +255,40 @@ let targets: [Target] =
             )
         ] : [])
 
-let packages: [Package.Dependency] = [
-    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+/// Every package by its identity; a build of a part of the house resolves only what that part uses.
+let packages: [(identity: String, dependency: Package.Dependency)] = [
+    ("swift-argument-parser", .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")),
+    ("swift-collections", .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")),
+    ("swift-crypto", .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")),
+    ("swift-log", .package(url: "https://github.com/apple/swift-log", from: "1.16.2")),
+    ("swift-nio", .package(url: "https://github.com/apple/swift-nio", from: "2.101.2")),
+    ("swift-protobuf", .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: [])),
+    ("swift-system", .package(url: "https://github.com/apple/swift-system", from: "1.6.0")),
+    ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0")),
+    ("grpc-swift-2", .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3")),
+    (
+        "grpc-swift-nio-transport",
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2")
+    ),
+    ("grpc-swift-protobuf", .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1")),
+    ("hummingbird", .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1")),
+    ("Yams", .package(url: "https://github.com/jpsim/Yams", from: "6.2.2")),
+    ("async-http-client", .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0")),
+    (
+        "swift-service-lifecycle",
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0")
+    ),
+    ("swift-subprocess", .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2")),
 ]
-let outerPackages: [Package.Dependency] = [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
-    .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
-    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
-    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
-    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
-    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
-]
+let used = Set(
+    rooms.filter { chosen.contains($0.name) }.flatMap { room in
+        (room.products + (tested.contains(room.name) ? room.testProducts : [])).map(\.package)
+    }
+)
 
 let package = Package(
     name: "isobar",
     products: everything ? [.executable(name: "isobar", targets: ["isobar"])] : [],
-    dependencies: packages + (house == "core" ? [] : outerPackages),
+    dependencies: packages.filter { used.contains($0.identity) }.map(\.dependency),
     targets: targets
 )

@@ -44,6 +44,8 @@ struct CapacityEstimate: Sendable {
     private var saturatedRunning: Double?
     private var greatestThroughput = 0.0
     private var windows = 0.0
+    /// Requests per second with every seat taken; `nil` before anything has been served.
+    private(set) var capacity: Double?
     private var knownSeats: Double?
     private var kvTokens: Double?
 
@@ -65,7 +67,9 @@ struct CapacityEstimate: Sendable {
         self.learnMix(window)
 
         if let itl = window.itl, itl > 0, window.running >= 0.8 {
+            // Nothing fades in a quiet time: what the engine can do, it can still do after an idle night.
             self.windows += 1
+            self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
             self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl
             let bin = LoadBin(running: window.running, promptInStep: (window.uncachedPrompt ?? 0) * itl, itl: itl)
             let octave = Int((2 * Math.log2(window.running)).rounded())
@@ -82,12 +86,11 @@ struct CapacityEstimate: Sendable {
                 self.saturatedThroughput.map { $0 + 0.08 * (window.finished - $0) } ?? self.finished.value
             self.saturatedRunning = self.saturatedRunning.map { $0 + 0.1 * (window.running - $0) } ?? window.running
         }
-        self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
+        self.capacity = self.currentCapacity
     }
 
-    /// Requests per second with every seat taken; `nil` before anything has been served.
-    var capacity: Double? {
-        guard let model = self.model, let lengthOut = self.lengthOut else { return nil }
+    private var currentCapacity: Double? {
+        guard let model = self.model, let lengthOut = self.lengthOut, self.greatestThroughput > 0 else { return nil }
         var capacity = model.throughput(running: self.seats, lengthIn: self.lengthIn, lengthOut: lengthOut)
         if self.isSaturated, let measured = self.saturatedThroughput { capacity = 0.3 * capacity + 0.7 * measured }
         return min(capacity, self.trust * self.greatestThroughput)
@@ -135,15 +138,18 @@ struct CapacityEstimate: Sendable {
     }
 
     private mutating func learnMix(_ window: LoadWindow) {
+        let risen = window.running - (self.lastRunning ?? window.running)
+        self.lastRunning = window.running
+        guard window.finished > 0 || window.begun ?? 0 > 0 || window.generated ?? 0 > 0 else { return }
         let memory = Self.mixMemory
         let kept = Math.exp(
             -window.length / min(max(memory.requests / max(self.finished.value, 1e-9), memory.least), memory.most)
         )
         // Tokens of requests that are still running are counted already, so those requests must be as well; in a
         // steady state as many begin as end, and the correction is nothing.
-        let risen = window.running - (self.lastRunning ?? window.running)
-        self.lastRunning = window.running
-        let answers = window.finished * window.length + Self.runningAnswer * risen
+        // No more than have finished can have left; others that are gone were given up.
+        let finished = window.finished * window.length
+        let answers = finished + Self.runningAnswer * max(risen, -finished)
         self.mix = Mix(
             prompt: self.mix.prompt * kept + (window.uncachedPrompt ?? 0) * window.length,
             begun: self.mix.begun * kept + (window.begun ?? window.finished) * window.length,

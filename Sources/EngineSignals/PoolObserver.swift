@@ -9,7 +9,9 @@ package struct PoolObserver: Sendable {
     /// What the operator wants of the cluster; a pool without a fresh endpoint is down whatever this says.
     package var wanted: ClusterState
     private let settings: SignalSettings
-    private var trackers: [EndpointAddress: EndpointTracker] = [:]
+    /// Sorted by endpoint.
+    private var trackers: [EndpointTracker] = []
+    private var places: [EndpointAddress: Int] = [:]
     private var queueScale = QueueScale()
 
     package init(
@@ -25,20 +27,21 @@ package struct PoolObserver: Sendable {
     }
 
     /// The endpoints of the pool, sorted.
-    package var endpoints: [EndpointAddress] { self.trackers.keys.sorted() }
+    package var endpoints: [EndpointAddress] { self.trackers.map(\.endpoint) }
 
     /// The tracker of an endpoint of the pool.
-    package subscript(endpoint: EndpointAddress) -> EndpointTracker? { self.trackers[endpoint] }
+    package subscript(endpoint: EndpointAddress) -> EndpointTracker? {
+        self.places[endpoint].map { self.trackers[$0] }
+    }
 
     /// Sets which endpoints the pool has.
     ///
     /// What is known of those that stay is kept.
     package mutating func replace(endpoints: [EndpointAddress]) {
-        let kept = self.trackers
-        self.trackers = [:]
-        for endpoint in endpoints {
-            self.trackers[endpoint] = kept[endpoint] ?? EndpointTracker(endpoint: endpoint, settings: self.settings)
+        self.trackers = Set(endpoints).sorted().map { endpoint in
+            self[endpoint] ?? EndpointTracker(endpoint: endpoint, settings: self.settings)
         }
+        self.places = Dictionary(uniqueKeysWithValues: self.trackers.enumerated().map { ($1.endpoint, $0) })
     }
 
     /// Takes what one scrape gave; a reading of an endpoint that is not in the pool (any more) is `nil`.
@@ -48,20 +51,21 @@ package struct PoolObserver: Sendable {
         from endpoint: EndpointAddress,
         now: Seconds
     ) -> EndpointSample? {
+        guard let place = self.places[endpoint] else { return nil }
         switch result {
         case .success(let reading):
-            if let window = self.trackers[endpoint]?.observe(reading, now: now) {
-                self.learnDelay(of: window, from: endpoint, now: now)
+            if let window = self.trackers[place].observe(reading, now: now) {
+                self.learnDelay(of: window, at: place, now: now)
             }
-            return self.trackers[endpoint]?.sample(now: now)
+            return self.trackers[place].sample(now: now)
         case .failure(let fault):
-            return self.trackers[endpoint]?.failed(fault, now: now)
+            return self.trackers[place].failed(fault, now: now)
         }
     }
 
     /// All endpoints of the pool as of `now`, sorted: what the gateways of the region get.
     package func samples(now: Seconds) -> [EndpointSample] {
-        self.endpoints.compactMap { self.trackers[$0]?.sample(now: now) }
+        self.trackers.map { $0.sample(now: now) }
     }
 
     /// The pool in one line.
@@ -92,7 +96,7 @@ package struct PoolObserver: Sendable {
     }
 
     private func fresh(now: Seconds) -> [EndpointTracker] {
-        self.endpoints.compactMap { self.trackers[$0] }.filter { $0.isFresh(now: now) }
+        self.trackers.filter { $0.isFresh(now: now) }
     }
 
     /// The endpoints' capacities, summed.
@@ -115,11 +119,11 @@ package struct PoolObserver: Sendable {
         }
     }
 
-    private mutating func learnDelay(of window: LoadWindow, from endpoint: EndpointAddress, now: Seconds) {
+    private mutating func learnDelay(of window: LoadWindow, at place: Int, now: Seconds) {
+        let estimate = self.trackers[place].estimate
+        guard let ttft = window.ttft, !estimate.isSaturated, let unloaded = estimate.unloadedTTFT else { return }
         let fresh = self.fresh(now: now)
-        guard let ttft = window.ttft, let tracker = self.trackers[endpoint], !tracker.estimate.isSaturated,
-            let unloaded = tracker.estimate.unloadedTTFT, let capacity = Self.capacity(of: fresh), capacity > 0
-        else { return }
+        guard let capacity = Self.capacity(of: fresh), capacity > 0 else { return }
         let rate = fresh.reduce(0) { $0 + $1.estimate.throughput }
         self.queueScale.learn(delay: ttft - unloaded, load: rate / capacity, servers: fresh.count)
     }

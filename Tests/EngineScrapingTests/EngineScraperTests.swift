@@ -96,24 +96,19 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
         #expect(result == .failure(.timeout))
     }
 
-    @Test(arguments: ["Content-Length: 104857600", "Transfer-Encoding: chunked"])
-    func `leaves the rest of a 100 MB page unread`(framing: String) async throws {
+    @Test(arguments: ["Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
+    func `cuts a page that does not end at the size limit`(framing: String) async throws {
         let isChunked = framing.hasPrefix("Transfer")
         let part = ByteBuffer(string: String(repeating: "# 0123456789abc\n", count: 4096))
-        try await withClient { client in
-            try await withRawServer { answer in
-                try await answer.write("HTTP/1.1 200 OK\r\n\(framing)\r\n\r\n")
-                for _ in 0..<1600 {
-                    if isChunked { try await answer.write("10000\r\n") }
-                    try await answer.write(part)
-                    if isChunked { try await answer.write("\r\n") }
-                }
-            } _: { endpoint, log in
-                let result = await EngineScraper(client: client, deadline: .seconds(20)).scrape(endpoint)
-                #expect(result == .failure(.tooLarge))
-                #expect(log.bytesWritten < 50 << 20)
+        let result = try await self.scrape { answer in
+            try await answer.write("HTTP/1.1 200 OK\r\n\(framing)\r\n\r\n")
+            while true {
+                if isChunked { try await answer.write("10000\r\n") }
+                try await answer.write(part)
+                if isChunked { try await answer.write("\r\n") }
             }
         }
+        #expect(result == .failure(.tooLarge))
     }
 
     @Test func `tells a page without metrics from an answer that is no HTTP`() async throws {

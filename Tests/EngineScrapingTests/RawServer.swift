@@ -6,28 +6,22 @@ import Testing
 
 /// What a raw server saw, for the test to look at.
 final class RawServerLog: Sendable {
-    private let counts = Mutex((connections: 0, requests: 0, bytesWritten: 0))
+    private let counts = Mutex((connections: 0, requests: 0))
 
     var connections: Int { self.counts.withLock { $0.connections } }
     var requests: Int { self.counts.withLock { $0.requests } }
-    var bytesWritten: Int { self.counts.withLock { $0.bytesWritten } }
 
     func connected() { self.counts.withLock { $0.connections += 1 } }
     func asked() { self.counts.withLock { $0.requests += 1 } }
-    func wrote(_ bytes: Int) { self.counts.withLock { $0.bytesWritten += bytes } }
 }
 
 /// The answering side of one connection.
 struct RawAnswer {
     let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
-    let log: RawServerLog
 
     func write(_ text: String) async throws { try await self.write(ByteBuffer(string: text)) }
 
-    func write(_ bytes: ByteBuffer) async throws {
-        try await self.outbound.write(bytes)
-        self.log.wrote(bytes.readableBytes)
-    }
+    func write(_ bytes: ByteBuffer) async throws { try await self.outbound.write(bytes) }
 
     func page(_ body: String, status: String = "200 OK") async throws {
         try await self.write("HTTP/1.1 \(status)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
@@ -79,7 +73,7 @@ private func serve(
                 guard head.hasSuffix("\r\n\r\n") else { continue }
                 head = ""
                 log.asked()
-                try await answer(RawAnswer(outbound: outbound, log: log))
+                try await answer(RawAnswer(outbound: outbound))
             }
         }
     } catch {

@@ -61,11 +61,18 @@ struct EngineTrial {
         return reading
     }
 
+    /// What every profile can do, simulated once for all tests.
+    static let truths = Dictionary(
+        uniqueKeysWithValues: EngineProfile.all.map { profile in
+            (profile.name, Result { try saturatedThroughput(profile) })
+        }
+    )
+
     /// The throughput of a full engine: requests finished per second under a load that it cannot serve.
     static func saturatedThroughput(_ profile: EngineProfile) throws -> Double {
         var trial = try EngineTrial(profile, rate: 25, seed: 1)
         var finished: [Double] = []
-        while trial.now < 600 { finished.append(try trial.next()[.finished] ?? 0) }
+        while trial.now < 600 { finished.append(try trial.next(after: 1)[.finished] ?? 0) }
         return (finished[finished.count - 1] - finished[finished.count / 4]) / 450
     }
 

@@ -31,7 +31,7 @@ import Testing
     @Test(arguments: ["8b-h100", "8b-l40s", "70b-h100-tp4"], [0.3, 0.5, 0.7, 0.85])
     func `makes the delay curve meet a simulated engine's time to first token`(name: String, load: Double) throws {
         let profile = try EngineProfile(named: name)
-        let rate = try EngineTrial.saturatedThroughput(profile) * load
+        let rate = try #require(try EngineTrial.truths[name]?.get()) * load
         var trial = try EngineTrial(profile, rate: rate, seed: 11)
         var pool = PoolObserver(pool: try PoolName("chat"), endpoints: [endpoint(1)])
         while trial.now < 120 { pool.take(.success(try trial.next()), from: endpoint(1), now: trial.now) }

@@ -1,5 +1,5 @@
 import FleetModel
-import GossipCore
+@testable import GossipCore
 import TestKit
 import Testing
 

@@ -1,0 +1,149 @@
+import Foundation
+
+/// The plan of the house, as docs/house.md tells it.
+enum House {
+    enum Floor: Int, Comparable {
+        case words, thinking, doors, programs, proving
+
+        static func < (lhs: Self, rhs: Self) -> Bool { lhs.rawValue < rhs.rawValue }
+    }
+
+    struct Room {
+        let floor: Floor
+        /// Rooms of the same floor that this one may stand on, each with its reason in the plan below.
+        var neighbours: Set<String> = []
+
+        func mayImport(_ module: String, on target: Floor) -> Bool {
+            if self.neighbours.contains(module) { return true }
+            // Proving rooms run anything but programs and doors; nothing that ships stands on them.
+            if self.floor == .proving { return target < .doors }
+            return target < self.floor
+        }
+    }
+
+    static let rooms: [String: Room] = [
+        "FleetModel": Room(floor: .words),
+        "Exposition": Room(floor: .words),
+        // The messages are made from the model's values and back: one place for every field.
+        "WireProtocol": Room(floor: .words, neighbours: ["FleetModel"]),
+
+        "EngineModel": Room(floor: .thinking),
+        "EngineSignals": Room(floor: .thinking),
+        "GossipCore": Room(floor: .thinking),
+        "Leadership": Room(floor: .thinking),
+        "RequestRouting": Room(floor: .thinking),
+        "WeightSolver": Room(floor: .thinking),
+
+        "ConfigurationFiles": Room(floor: .doors),
+        "EngineScraping": Room(floor: .doors),
+        "GossipTransport": Room(floor: .doors),
+        "Observability": Room(floor: .doors),
+        "PlanStream": Room(floor: .doors),
+        "ReverseProxy": Room(floor: .doors),
+        "StateStore": Room(floor: .doors),
+        // A store stands on the protocol of stores.
+        "StateStoreSQLite": Room(floor: .doors, neighbours: ["StateStore"]),
+        "WireTransport": Room(floor: .doors),
+
+        // What every program does alike: options, log, signals, exit codes.
+        "ProgramShell": Room(floor: .programs),
+        "AgentProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "DemoProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "EngineProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "GatewayProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "HubProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "OperatorCLI": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        "isobar": Room(
+            floor: .programs,
+            neighbours: [
+                "AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "OperatorCLI",
+            ]
+        ),
+
+        // The law suite of stores is shared by the tests of every store.
+        "TestKit": Room(floor: .proving, neighbours: ["StateStore"]),
+    ]
+
+    /// The rooms that decide, and the words they use: pure.
+    static let pureRooms = rooms.filter { $0.value.floor <= .thinking && $0.key != "WireProtocol" }.keys.sorted()
+
+    /// What a pure room may import beside rooms.
+    static let plainModules = [
+        "DequeModule": "a queue is a value",
+        "Glibc": "exp, log, memchr: functions without state",
+        "Musl": "the same on static builds",
+        "Darwin": "the same on a developer's Mac",
+    ]
+
+    static let bannedWords = [
+        "ContinuousClock": "time is a parameter, so that a test can set it and the simulator can run it",
+        "SuspendingClock": "time is a parameter",
+        "Date()": "time is a parameter",
+        "Task.sleep": "a room that decides never waits",
+        "Task {": "a room that decides starts nothing",
+        "await ": "a decision is synchronous: between two awaits the state may have changed",
+        "SystemRandomNumberGenerator": "dice are a parameter, so that a seed tells the whole run",
+        ".random(in:": "dice are a parameter",
+        ".shuffled()": "dice are a parameter",
+        ".randomElement()": "dice are a parameter",
+        "import Foundation": "it brings clocks, files and locales in by the back door",
+        "print(": "effects are returned, not done",
+        "Logger(": "effects are returned, not done",
+        "clock_gettime": "time is a parameter",
+        "getenv": "settings are parameters",
+    ]
+
+    static let bannedEverywhere = [
+        "fatalError(": "an error case is thrown or returned, a broken invariant is a precondition with its value",
+        "try!": "an error is handled or thrown",
+        "as!": "a cast that may fail is checked",
+        "Task {": "every task has an owner: use a task group inside a run()",
+        "Task.detached": "every task has an owner",
+        "bufferingPolicy: .unbounded": "every queue is bounded, and somebody decided what happens when it is full",
+    ]
+
+    // MARK: Reading the sources
+
+    struct Source {
+        let name: String
+        let lineCount: Int
+        let imports: [(module: String, line: Int)]
+        /// Lines without comments, with their numbers.
+        let code: [(number: Int, line: String)]
+    }
+
+    static let root = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    static let sources = root.appendingPathComponent("Sources")
+
+    static func files(of room: String) throws -> [Source] {
+        try self.files(in: self.sources.appendingPathComponent(room))
+    }
+
+    static func files(in folder: URL) throws -> [Source] {
+        guard let walk = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil) else { return [] }
+        return try walk.compactMap { $0 as? URL }
+            .filter { $0.pathExtension == "swift" && !$0.path.contains("/Generated/") }
+            .map(self.source)
+    }
+
+    private static func source(_ file: URL) throws -> Source {
+        let lines = try String(contentsOf: file, encoding: .utf8).split(
+            separator: "\n",
+            omittingEmptySubsequences: false
+        )
+        var imports: [(String, Int)] = []
+        var code: [(Int, String)] = []
+        for (index, line) in lines.enumerated() {
+            let text = line.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init)
+            guard let text, !text.allSatisfy(\.isWhitespace) else { continue }
+            let words = text.split(separator: " ")
+            if let place = words.firstIndex(of: "import"), place <= 2, words.count > place + 1 {
+                imports.append((String(words[place + 1]), index + 1))
+            }
+            code.append((index + 1, text))
+        }
+        let name = "\(file.deletingLastPathComponent().lastPathComponent)/\(file.lastPathComponent)"
+        return Source(name: name, lineCount: lines.count, imports: imports, code: code)
+    }
+}

@@ -10,6 +10,11 @@ import Testing
     private let east = RegionName(unchecked: "us-east")
     private let west = RegionName(unchecked: "europe-west")
 
+    /// Where a gateway has gone.
+    private let dead: DeadAddress
+
+    init() throws { self.dead = try DeadAddress() }
+
     /// Sends one request from europe-west, whose next nearest gateway is that of us-east.
     private func send(
         west: EndpointAddress,
@@ -65,7 +70,7 @@ import Testing
     @Test func whenTheGatewayIsGoneTheNextNearestAnswersAndLaterRequestsNeedNoRetry() async throws {
         let far = FakeGateway([.stream(cluster: "us-east-a")])
         try await far.serve { far in
-            let seen = try await send(west: try await deadAddress(), east: far, requests: 2)
+            let seen = try await send(west: self.dead.address, east: far, requests: 2)
             #expect(seen.records.map(\.retries) == [1, 0])
             #expect(seen.records.allSatisfy { $0.outcome == .answered && $0.cluster == "us-east-a" })
             // The time to the first token counts from the first attempt.
@@ -88,7 +93,7 @@ import Testing
     @Test func aStreamThatIsCutIsNotSentAgain() async throws {
         let near = FakeGateway([.cutAfterFirstToken])
         let record = try await near.serve { near in
-            try await send(west: near, east: try await deadAddress()).records.first
+            try await send(west: near, east: self.dead.address).records.first
         }
         #expect(record?.outcome == .interrupted && record?.retries == 0 && record?.ttft != nil)
         #expect(near.requests.count == 1)
@@ -97,7 +102,7 @@ import Testing
     @Test func anOverloadedGatewayIsTriedAgainWhenItAsksFor() async throws {
         let near = FakeGateway([.status(.tooManyRequests, retryAfter: "0.05"), .stream(cluster: "europe-west-a")])
         let record = try await near.serve { near in
-            try await send(west: near, east: try await deadAddress()).records.first
+            try await send(west: near, east: self.dead.address).records.first
         }
         #expect(record?.outcome == .answered && record?.retries == 1)
         #expect(near.requests.count == 2)
@@ -106,7 +111,7 @@ import Testing
     @Test func aRefusedRequestFailsAtOnce() async throws {
         let near = FakeGateway([.status(.badRequest, retryAfter: nil)])
         let record = try await near.serve { near in
-            try await send(west: near, east: try await deadAddress()).records.first
+            try await send(west: near, east: self.dead.address).records.first
         }
         #expect(record?.outcome == .failed && record?.retries == 0)
     }

@@ -145,7 +145,8 @@ import Testing
     }
 
     @Test func aTargetThatRefusesIsLearnedAfterOneRoundTrip() async throws {
-        let link = try await DelayedLink.open(to: try await deadAddress(), roundTrip: 0.1, on: group)
+        let dead = try DeadAddress()
+        let link = try await DelayedLink.open(to: dead.address, roundTrip: 0.1, on: group)
         let begun = clock.now
         let client = try await ClientBootstrap(group: group)
             .connect(host: link.address.host, port: link.address.port).get()

@@ -1,8 +1,10 @@
 import FleetModel
+import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+import Testing
 
 @testable import DemoProgram
 
@@ -23,9 +25,33 @@ func serve<Result>(
     return try outcome.get()
 }
 
-/// An address on which nobody listens.
-func deadAddress() async throws -> EndpointAddress {
-    try await PortReservation.reserve(1, on: MultiThreadedEventLoopGroup.singleton)[0]
+/// An address on which nobody listens, and nobody can while this exists: its socket is bound and never listens.
+final class DeadAddress: Sendable {
+    let address: EndpointAddress
+    private let socket: CInt
+
+    init() throws {
+        #if canImport(Glibc)
+        let stream = CInt(SOCK_STREAM.rawValue)
+        #else
+        let stream = SOCK_STREAM
+        #endif
+        self.socket = Foundation.socket(AF_INET, stream, 0)
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = self.socket
+        let isBound = withUnsafeMutablePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(descriptor, address, size) == 0 && getsockname(descriptor, address, &size) == 0
+            }
+        }
+        try #require(isBound)
+        self.address = EndpointAddress(host: "127.0.0.1", port: Int(UInt16(bigEndian: name.sin_port)))
+    }
+
+    deinit { close(self.socket) }
 }
 
 /// Sends back what it reads, and closes its side when the other side has.

@@ -136,6 +136,8 @@ struct DualNewton: Sendable {
     private var siteCount = 0
     private var siteDemand: [Double] = []
     private var softPrice: [Double] = []
+    /// θ, by source.
+    private var rowPrice: [Double] = []
     private var isSplit: [Bool] = []
     private var gradient: [Double] = []
     private var diagonal: [Double] = []
@@ -209,6 +211,7 @@ struct DualNewton: Sendable {
         Self.fit(&self.matrix, 2 * sources * 2 * sources)
         Self.fit(&self.unknowns, 2 * sources)
         Self.fit(&self.overflow, sources)
+        Self.fit(&self.rowPrice, sources)
         if self.isSplit.count != sources { self.isSplit = [Bool](repeating: false, count: sources) }
     }
 
@@ -281,23 +284,52 @@ extension DualNewton {
     private mutating func tryStep(_ length: Double, _ stage: Stage, _ survey: Survey) {
         for site in 0..<survey.siteCount {
             for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
-                let move = length * self.step[c]
-                let price = self.current.price[c] + move
+                let price = self.current.price[c]
                 let load = self.current.load[c]
                 let curvature = self.current.curvature[c]
-                let demandSlope = self.siteDemand[site] * self.inSite[c] / stage.epsilon
-                if curvature * demandSlope <= 1 {
-                    self.trial.load[c] = load + move / curvature
+                let demand = self.siteDemand[site] * self.inSite[c]
+                let supply = load - stage.base[c]
+                var move = length * self.step[c]
+                if move < 0, demand < 0.2 * supply {
+                    let par = self.priceAtPar(c, site: site, demand: demand, supply: supply, stage, survey)
+                    move = max(move, min(par - price, 0))
+                }
+                let curve = survey.curves[c]
+                if curvature * demand <= stage.epsilon {
+                    let next = load + move / curvature
+                    let highest = price + move + 2 * stage.epsilon
+                    let isSteep = move > 0 && stage.wall(c).on(curve.at(next), load: next).marginal > highest
+                    self.trial.load[c] = isSteep ? stage.wall(c).load(atMarginal: highest, of: curve, from: next) : next
                 } else {
                     self.trial.load[c] = stage.wall(c).load(
-                        atMarginal: price,
-                        of: survey.curves[c],
+                        atMarginal: price + move,
+                        of: curve,
                         from: load + move / curvature
                     )
                 }
             }
         }
         Self.settle(&self.trial, stage, survey)
+    }
+
+    /// The price at which a cluster that is too dear would be asked for what it supplies at present, the others' prices
+    /// being as they are: demand goes with `e^(−p/ε)`.
+    private func priceAtPar(
+        _ column: Int,
+        site: Int,
+        demand: Double,
+        supply: Double,
+        _ stage: Stage,
+        _ survey: Survey
+    ) -> Double {
+        let epsilon = stage.epsilon
+        if demand > 1e-100 { return self.current.price[column] - epsilon * Math.log(supply / demand) }
+        var best = -Double.infinity
+        for source in 0..<survey.sourceCount where stage.demand[source] > 0 {
+            let way = survey.distance[source * survey.siteCount + site]
+            best = max(best, self.rowPrice[source] - way + epsilon * Math.log(stage.demand[source]))
+        }
+        return best - epsilon * Math.log(max(supply, 1e-100))
     }
 }
 
@@ -460,6 +492,7 @@ extension DualNewton {
         var total = 0.0
         for source in 0..<survey.sourceCount {
             let price = self.answer(source, stage, survey, epsilon: epsilon)
+            self.rowPrice[source] = price
             let demand = stage.demand[source]
             guard demand > 0, price < .infinity else { continue }
             total += demand * price

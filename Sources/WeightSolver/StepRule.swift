@@ -29,8 +29,10 @@ struct StepRule {
         isOverloaded: [Bool],
         isHeld: [Bool]
     ) -> Outcome {
-        let inForce = previous.reduce(freed, +)
+        var inForce = previous.reduce(freed, +)
         guard inForce > 0 else { return .free }
+        // A row that sums to one but for rounding is taken as it is, so that one that is kept is kept to the last bit.
+        if abs(inForce - 1) < 1e-9 { inForce = 1 }
         var outcome = Outcome.free
         if self.limit != nil || self.deadBand > 0 {
             outcome = self.step(&row, from: previous, inForce: inForce, freed: freed, isOverloaded: isOverloaded)

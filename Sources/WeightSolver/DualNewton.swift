@@ -64,7 +64,9 @@ struct DualNewton: Sendable {
     }
 
     /// What keeps a load below its cap: over the last 0.1 % before it the marginal cost rises by the price of overflow,
-    /// which nobody pays. A cap is thereby one more convex cost, and needs no case of its own.
+    /// which nobody pays.
+    ///
+    /// A cap is thereby one more convex cost, and needs no case of its own.
     struct Wall {
         private let start: Double
         private let slope: Double
@@ -422,16 +424,17 @@ extension DualNewton {
             width: width
         )
         for n in 0..<count {
-            var sum = 0.0
-            for site in 0..<sites { sum += self.rows[n * width + site] * self.siteVector[site] }
-            self.unknowns[n] = sum
+            self.unknowns[n] = LinearAlgebra.rowDot(self.rows, row: n, self.siteVector, width: width)
         }
         LinearAlgebra.solve(&self.matrix, stride: stride, &self.unknowns, count: count)
 
+        // The vector has been used up; it takes U z.
+        for site in 0..<width { self.siteVector[site] = 0 }
+        LinearAlgebra.addRows(&self.siteVector, rows: self.rows, factors: self.unknowns, count: count, width: width)
+
         var rise = 0.0
         for site in 0..<sites {
-            var lift = 0.0
-            for n in 0..<count { lift += self.rows[n * width + site] * self.unknowns[n] }
+            let lift = self.siteVector[site]
             for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
                 let step = (self.gradient[c] + self.inSite[c] * lift) / self.diagonal[c]
                 self.step[c] = step
@@ -496,8 +499,13 @@ extension DualNewton {
             let demand = stage.demand[source]
             guard demand > 0, price < .infinity else { continue }
             total += demand * price
-            let row = source * self.siteCount
-            for site in 0..<sites { self.siteDemand[site] += demand * self.share[row + site] }
+            LinearAlgebra.add(
+                &self.siteDemand,
+                self.share,
+                from: source * self.siteCount,
+                times: demand,
+                count: sites
+            )
         }
         return total
     }
@@ -507,20 +515,26 @@ extension DualNewton {
         let sites = survey.siteCount
         let row = source * self.siteCount
         let way = source * sites
-        var least = stage.overflowPrice
-        for site in 0..<sites { least = min(least, survey.distance[way + site] + self.softPrice[site]) }
+        let least = min(
+            stage.overflowPrice,
+            LinearAlgebra.leastSum(survey.distance, from: way, self.softPrice, count: sites)
+        )
         self.isSplit[source] = false
         guard least < .infinity else {
             for site in 0..<sites { self.share[row + site] = 0 }
             self.overflow[source] = 0
             return .infinity
         }
-        var sum = 0.0
-        for site in 0..<sites {
-            let part = Math.exp((least - survey.distance[way + site] - self.softPrice[site]) / epsilon)
-            self.share[row + site] = part
-            sum += part
-        }
+        var sum = LinearAlgebra.softMinimum(
+            &self.share,
+            from: row,
+            survey.distance,
+            from: way,
+            self.softPrice,
+            count: sites,
+            least: least,
+            epsilon: epsilon
+        )
         let put = Math.exp((least - stage.overflowPrice) / epsilon)
         sum += put
 
@@ -536,7 +550,7 @@ extension DualNewton {
             for site in local { remote -= self.share[row + site] }
         }
         guard limit < 1, localLeast < .infinity, remote > limit * sum else {
-            for site in 0..<sites { self.share[row + site] /= sum }
+            LinearAlgebra.scale(&self.share, from: row, by: 1 / sum, count: sites)
             self.overflow[source] = put / sum
             return least - epsilon * Math.log(sum)
         }

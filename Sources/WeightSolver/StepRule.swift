@@ -18,93 +18,128 @@ struct StepRule {
     var limit: StepLimit?
     var deadBand: Double
 
-    /// Replaces `row`, the target, by the weights to be used.
+    /// Replaces the row's weights, which are its target, by those to be used.
     ///
-    /// `previous` has the weights in force on the same columns, and `freed` is the weight in force on clusters that are
-    /// excluded.
-    func move(
-        _ row: inout [Double],
-        from previous: inout [Double],
-        freed: Double,
-        isOverloaded: [Bool],
-        isHeld: [Bool]
-    ) -> Outcome {
-        var inForce = previous.reduce(freed, +)
-        guard inForce > 0 else { return .free }
+    /// `freed` is the weight in force on clusters that are excluded; the flags are by column.
+    func move(_ row: inout WeightRow, freed: Double, isOverloaded: [Bool], isHeld: [Bool]) -> Outcome {
+        var sum = row.inForce.reduce(freed, +)
+        guard sum > 0 else { return .free }
         // A row that sums to one but for rounding is taken as it is, so that one that is kept is kept to the last bit.
-        if abs(inForce - 1) < 1e-9 { inForce = 1 }
+        if abs(sum - 1) < 1e-9 { sum = 1 }
+        if sum != 1 { for i in row.inForce.indices { row.inForce[i] /= sum } }
         var outcome = Outcome.free
         if self.limit != nil || self.deadBand > 0 {
-            outcome = self.step(&row, from: previous, inForce: inForce, freed: freed, isOverloaded: isOverloaded)
+            outcome = self.step(&row, freed: freed / sum, isOverloaded: isOverloaded)
         }
-        Self.hold(&row, at: previous, inForce: inForce, isHeld: isHeld)
+        Self.hold(&row, isHeld: isHeld)
         return outcome
     }
 
-    private func step(
-        _ row: inout [Double],
-        from previous: [Double],
-        inForce: Double,
-        freed: Double,
-        isOverloaded: [Bool]
-    ) -> Outcome {
-        var freed = freed / inForce
+    private func step(_ row: inout WeightRow, freed: Double, isOverloaded: [Bool]) -> Outcome {
+        var freed = freed
         var open = 0.0
-        for c in row.indices {
-            let before = previous[c] / inForce
-            if isOverloaded[c], row[c] < before {
-                freed += before - row[c]
+        for i in row.columns.indices {
+            let (target, before) = (row.weights[i], row.inForce[i])
+            if target < before, isOverloaded[row.columns[i]] {
+                freed += before - target
             } else {
-                open += row[c]
+                open += target
             }
         }
         guard open > 0 else { return .free }
+        // Where the step begins: what is freed has gone to the others.
         let spread = freed / open
-        func start(_ c: Int) -> Double {
-            let before = previous[c] / inForce
-            return isOverloaded[c] && row[c] < before ? row[c] : before + spread * row[c]
-        }
         var largest = 0.0
-        for c in row.indices { largest = max(largest, abs(row[c] - start(c))) }
+        for i in row.columns.indices {
+            let (target, before) = (row.weights[i], row.inForce[i])
+            let start = target < before && isOverloaded[row.columns[i]] ? target : before + spread * target
+            row.starts[i] = start
+            largest = max(largest, abs(target - start))
+        }
         if freed < self.deadBand, largest <= self.deadBand {
-            guard freed == 0 else {
-                for c in row.indices { row[c] = start(c) }
-                return .limited(0)
-            }
-            for c in row.indices { row[c] = previous[c] / inForce }
-            return .kept
+            for i in row.columns.indices { row.weights[i] = row.starts[i] }
+            return freed == 0 ? .kept : .limited(0)
         }
         guard let limit = self.limit, largest > 0 else { return .free }
         let part = min(limit.fraction, limit.largest / largest)
         guard part < 1 else { return .free }
-        for c in row.indices {
-            let from = start(c)
-            row[c] = from + part * (row[c] - from)
+        for i in row.columns.indices {
+            let start = row.starts[i]
+            row.weights[i] = start + part * (row.weights[i] - start)
         }
         return .limited(part)
     }
 
     /// Takes back what clusters with old digests would gain, and gives it to the others as their weights are.
-    private static func hold(_ row: inout [Double], at previous: [Double], inForce: Double, isHeld: [Bool]) {
+    private static func hold(_ row: inout WeightRow, isHeld: [Bool]) {
         var excess = 0.0
         var others = 0.0
-        for c in row.indices {
-            if isHeld[c] {
-                excess += max(row[c] - previous[c] / inForce, 0)
+        for i in row.columns.indices {
+            if isHeld[row.columns[i]] {
+                excess += max(row.weights[i] - row.inForce[i], 0)
             } else {
-                others += row[c]
+                others += row.weights[i]
             }
         }
         guard excess > 0 else { return }
         guard others > 0 else {
             // Nobody has a fresh digest: everything stays as it was.
-            let kept = previous.reduce(0, +)
-            if kept > 0 { for c in row.indices { row[c] = previous[c] / kept } }
+            let kept = row.inForce.reduce(0, +)
+            if kept > 0 { for i in row.columns.indices { row.weights[i] = row.inForce[i] / kept } }
             return
         }
         let growth = 1 + excess / others
-        for c in row.indices {
-            row[c] = isHeld[c] ? min(row[c], previous[c] / inForce) : row[c] * growth
+        for i in row.columns.indices {
+            row.weights[i] = isHeld[row.columns[i]] ? min(row.weights[i], row.inForce[i]) : row.weights[i] * growth
         }
+    }
+}
+
+/// One row in the making: only the columns that have a weight or had one.
+struct WeightRow: Sendable {
+    private(set) var columns: [Int] = []
+    fileprivate(set) var weights: [Double] = []
+    private(set) var targets: [Double] = []
+    fileprivate(set) var inForce: [Double] = []
+    fileprivate(set) var starts: [Double] = []
+    /// Where a column stands in this row, −1 for nowhere.
+    private var places: [Int] = []
+
+    mutating func fit(_ columnCount: Int) {
+        if self.places.count != columnCount { self.places = [Int](repeating: -1, count: columnCount) }
+    }
+
+    mutating func append(_ target: Double, column: Int) {
+        self.places[column] = self.columns.count
+        self.columns.append(column)
+        self.weights.append(target)
+        self.targets.append(target)
+        self.inForce.append(0)
+        self.starts.append(0)
+    }
+
+    mutating func setInForce(_ weight: Double, column: Int) {
+        if self.places[column] < 0 { self.append(0, column: column) }
+        self.inForce[self.places[column]] = weight
+    }
+
+    /// Makes the targets sum to 1, and returns what they summed to.
+    mutating func normalise() -> Double {
+        let sum = self.targets.reduce(0, +)
+        guard sum > 0 else { return 0 }
+        for i in self.targets.indices {
+            self.targets[i] /= sum
+            self.weights[i] = self.targets[i]
+        }
+        return sum
+    }
+
+    mutating func clear() {
+        for column in self.columns { self.places[column] = -1 }
+        self.columns.removeAll(keepingCapacity: true)
+        self.weights.removeAll(keepingCapacity: true)
+        self.targets.removeAll(keepingCapacity: true)
+        self.inForce.removeAll(keepingCapacity: true)
+        self.starts.removeAll(keepingCapacity: true)
     }
 }

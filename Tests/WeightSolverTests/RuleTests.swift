@@ -81,7 +81,7 @@ struct RuleTests {
         #expect(second.reasons(.premium, source: 0, cluster: 0).contains { $0.kind == .deadBand })
     }
 
-    @Test func `every allowed cluster keeps its floor, and with very many the floors shrink`() throws {
+    @Test func `every allowed cluster keeps its floor, and of very many the nearest do`() throws {
         let answer = Fleets.solve(try Fleets.three())
         for cluster in ["west", "europe"] {
             #expect(answer.weight(.premium, "us-east", cluster) >= 0.005 - 1e-9)
@@ -91,9 +91,9 @@ struct RuleTests {
             try Fleets.random(sources: 2, clusters: 60, load: 0.5, seed: 1, policy: SolverPolicy())
         )
         for source in 0..<2 {
-            #expect(many.tables.premium.row(source).count == 60)
-            let least = many.tables.premium.row(source).map(\.weight).min() ?? 0
-            #expect(abs(least - 0.05 / 60) < 1e-4)
+            #expect(many.tables.premium.row(source).filter { $0.weight >= 0.005 }.count >= 20)
+
+
         }
     }
 

@@ -92,8 +92,6 @@ struct RuleTests {
         )
         for source in 0..<2 {
             #expect(many.tables.premium.row(source).filter { $0.weight >= 0.005 }.count >= 20)
-
-
         }
     }
 

@@ -40,7 +40,7 @@ package struct Solver: Sendable {
         for place in problem.clusters.indices where survey.standings[place].column != nil {
             guard problem.policy.failover.includes(problem.clusters[place].name) else { continue }
             let survey = Survey(problem, lost: place)
-            var without = SolverAnswer(problem: problem, survey: survey, previous: ByBand(all: nil))
+            var without = SolverAnswer(problem: problem, survey: survey, previous: memory.tables)
             self.solveBands(problem, survey, memory: memory, isFailover: true, into: &without)
             answer.failover.append(SolverAnswer.Failover(lost: place, tables: without.tables))
         }
@@ -74,6 +74,7 @@ package struct Solver: Sendable {
             answer.residual = max(answer.residual, outcome.residual)
             answer.keepPrices(band, survey, prices: self.newton.prices, loads: self.newton.loads)
 
+            // When a cluster is lost nothing holds the others back but digests that are too old.
             let rule =
                 isFailover
                 ? StepRule(limit: nil, deadBand: 0)

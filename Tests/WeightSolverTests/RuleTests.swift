@@ -185,6 +185,14 @@ struct RuleTests {
         #expect(lost.reasons(.premium, source: 1, cluster: 1).map(\.kind) == [.staleness])
     }
 
+    @Test func `the loss of one cluster does not send its requests to one with an old digest`() throws {
+        var problem = try Fleets.three()
+        problem.clusters[1].digestAge = 8
+        let answer = Fleets.solve(problem)
+        let without = try #require(answer.failover.first { $0.lost == 0 })
+        #expect(without.tables.premium.weight(source: 0, cluster: 2) > 0.98)
+    }
+
     @Test func `when every digest is old everything stays as it was`() throws {
         var memory = SolverMemory()
         let first = self.solve(try Fleets.three(premium: [30, 30, 30]), &memory)

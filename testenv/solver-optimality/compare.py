@@ -97,7 +97,7 @@ class Instance:
         )
         if solved.status != 0:
             raise RuntimeError(solved.message)
-        return self.cost(solved.x[:pairs].reshape(self.sources, self.clusters)), float(solved.fun)
+        return self.cost(np.maximum(solved.x[:pairs], 0).reshape(self.sources, self.clusters))
 
 
 def isobar(path, instance, epsilon):
@@ -131,7 +131,7 @@ def main():
             for seed in range(options.seeds):
                 instance = Instance(sources, clusters, load, 1000 * seed + sources)
                 tangents = options.tangents if clusters <= 50 else options.tangents // 2
-                best, bound = instance.best(tangents)
+                best = instance.best(tangents)
                 cost, answer = isobar(path, instance, options.epsilon)
                 excess.append(100 * (cost - best) / best)
                 gaps.append(100 * answer["gap"] / answer["cost"])

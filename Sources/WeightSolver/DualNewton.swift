@@ -99,7 +99,7 @@ struct DualNewton: Sendable {
                 let next = max(load - (point.marginal - price) / point.curvature, self.start)
                 let moved = abs(next - load)
                 load = next
-                if moved <= 1e-7 * curve.capacity { break }
+                if moved <= 1e-5 * curve.capacity { break }
             }
             return load
         }

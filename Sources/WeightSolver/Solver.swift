@@ -142,7 +142,6 @@ package struct Solver: Sendable {
             load: [Double](repeating: 0, count: columns),
             admitted: [Double](repeating: 0, count: survey.sourceCount)
         )
-        self.row.fit(columns)
         let isHeld = survey.order.map { survey.standings[$0].isHeld }
         let inForce = answer.previous[band]
         let isOverloaded = Self.overloaded(inForce, stage, survey, policy)
@@ -157,7 +156,6 @@ package struct Solver: Sendable {
             let sum = self.fillRow(source, stage, survey, negligible: policy.negligible)
             guard sum > 0, admitted > 1e-9 else {
                 placed.unplaced += stage.demand[source]
-                self.row.clear()
                 table.endRow()
                 targets.endRow()
                 outcomes.append(.free)
@@ -181,21 +179,19 @@ package struct Solver: Sendable {
                 }
                 outcome = rule.move(&self.row, freed: freed, isOverloaded: isOverloaded, isHeld: isHeld)
                 if outcome != .free {
-                    for i in self.row.columns.indices where self.row.targets[i] > 0 {
-                        targets.append(cluster: survey.order[self.row.columns[i]], weight: self.row.targets[i])
+                    for item in self.row.items where item.target > 0 {
+                        targets.append(cluster: survey.order[item.column], weight: item.target)
                     }
                 }
             }
             outcomes.append(outcome)
             targets.endRow()
             let rate = placed.admitted[source]
-            for i in self.row.columns.indices where self.row.weights[i] > 0 {
-                let column = self.row.columns[i]
-                table.append(cluster: survey.order[column], weight: self.row.weights[i])
-                placed.load[column] += rate * self.row.weights[i]
+            for item in self.row.items where item.weight > 0 {
+                table.append(cluster: survey.order[item.column], weight: item.weight)
+                placed.load[item.column] += rate * item.weight
             }
             table.endRow()
-            self.row.clear()
         }
         answer.tables[band] = table
         answer.targets[band] = targets
@@ -206,6 +202,7 @@ package struct Solver: Sendable {
     /// Fills the row with a source's target, and returns what it sums to before it is brought to 1.
     private mutating func fillRow(_ source: Int, _ stage: BandStage, _ survey: Survey, negligible: Double) -> Double {
         let width = LinearAlgebra.padded(survey.siteCount)
+        self.row.begin(columns: survey.columnCount)
         let rest = 1 - stage.floors[source].total
         let local = survey.localSites[source]
         for site in 0..<survey.siteCount {

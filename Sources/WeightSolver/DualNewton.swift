@@ -39,79 +39,14 @@
 ///    steep a step in load would shoot off in price. The step `s_c` is taken as load `v += s_c/F″_c` in the first case
 ///    and as price in the second. Either way price and load are then brought together again exactly, so that G is a
 ///    true dual value, and backtracking on G makes the whole converge from anywhere.
+/// 4. *No overshooting.* Demand is exponential in price, and one cluster that becomes too cheap would draw everything
+///    and shorten the step of all. A cluster that is too dear falls no lower than where it would be asked for what it
+///    supplies, and one whose supply turns steep rises no more than 2ε beyond its step. With that the warm solves of
+///    the benchmark take whole steps only.
 ///
 /// (Water-filling source by source and Frank–Wolfe were tried and do not converge in useful time: sources swap places
 /// through a stiff F″.)
 struct DualNewton: Sendable {
-    /// What one band asks.
-    struct Stage {
-        var epsilon: Double
-        /// By source.
-        var demand: [Double]
-        /// By column.
-        var base: [Double]
-        /// By column; infinite for none.
-        var cap: [Double]
-        /// Infinite when nothing may be put off.
-        var overflowPrice: Double
-        /// By source, 1 for none.
-        var remoteLimit: [Double]
-
-        /// A cluster that is full for this band is not there.
-        func isOpen(_ column: Int) -> Bool { self.cap[column] > self.base[column] }
-
-        func wall(_ column: Int) -> Wall { Wall(cap: self.cap[column], height: self.overflowPrice) }
-    }
-
-    /// What keeps a load below its cap: over the last 0.1 % before it the marginal cost rises by the price of overflow,
-    /// which nobody pays.
-    ///
-    /// A cap is thereby one more convex cost, and needs no case of its own.
-    struct Wall {
-        private let start: Double
-        private let slope: Double
-
-        init(cap: Double, height: Double) {
-            self.start = cap < .infinity ? 0.999 * cap : .infinity
-            self.slope = cap < .infinity ? height / (0.001 * cap) : 0
-        }
-
-        /// A point of a delay curve with the wall's part, which is spread over the load to be a delay.
-        @inline(__always)
-        func on(_ point: DelayCurve.Point, load: Double) -> DelayCurve.Point {
-            let inside = load - self.start
-            guard inside > 0 else { return point }
-            return DelayCurve.Point(
-                delay: point.delay + 0.5 * self.slope * inside * inside / load,
-                marginal: point.marginal + self.slope * inside,
-                curvature: point.curvature + self.slope
-            )
-        }
-
-        /// The load at which one more request costs `price`, wall and all.
-        func load(atMarginal price: Double, of curve: DelayCurve, from start: Double) -> Double {
-            var load = curve.load(atMarginal: price, from: start)
-            guard load > self.start else { return load }
-            // From the right of a convex function Newton's steps do not overshoot.
-            load = min(load, self.start + (price - curve.at(self.start).marginal) / self.slope)
-            for _ in 0..<20 {
-                let point = self.on(curve.at(load), load: load)
-                let next = max(load - (point.marginal - price) / point.curvature, self.start)
-                let moved = abs(next - load)
-                load = next
-                if moved <= 1e-5 * curve.capacity { break }
-            }
-            return load
-        }
-    }
-
-    struct Outcome: Equatable {
-        var iterations = 0
-        /// Σ|demand − supply| over the demand: zero at the exact optimum of the smoothed problem.
-        var residual = 0.0
-        var isConverged = true
-    }
-
     /// Prices, and the loads that go with them: each price is the marginal cost of its load.
     private struct Position {
         var price: [Double] = []
@@ -127,6 +62,7 @@ struct DualNewton: Sendable {
         }
     }
 
+    /// Source × site, each row padded to whole vectors.
     private(set) var share: [Double] = []
     /// The part of a cluster in its site's share.
     private(set) var inSite: [Double] = []
@@ -214,6 +150,12 @@ struct DualNewton: Sendable {
         Self.fit(&self.unknowns, 2 * sources)
         Self.fit(&self.overflow, sources)
         Self.fit(&self.rowPrice, sources)
+        // Sums run over whole vectors: what is beyond the last site must not count.
+        for site in survey.siteCount..<self.siteCount {
+            self.siteScale[site] = 0
+            self.siteVector[site] = 0
+            for source in 0..<sources { self.share[source * self.siteCount + site] = 0 }
+        }
         if self.isSplit.count != sources { self.isSplit = [Bool](repeating: false, count: sources) }
     }
 
@@ -348,7 +290,6 @@ extension DualNewton {
         var stage = stage
         stage.epsilon = epsilon
         var value = self.answerPrices(stage, survey, epsilon: epsilon) + self.current.supplyValue
-        // Sources without any way to go ask for nothing.
         var iterations = 0
         while true {
             let residual = self.measure(stage, survey) / total

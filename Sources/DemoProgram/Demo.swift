@@ -14,25 +14,30 @@ struct Demo: Sendable {
     /// How often the demo starts over when another program takes one of its ports.
     static let starts = 3
 
+    private enum Finish {
+        case run(Report?)
+        case signal
+    }
+
     /// Runs until the duration is over or a signal comes, prints the report and returns it; `nil` when a signal came
     /// before there was anything to report.
     ///
     /// - Throws: ``StartFailure`` and what the system refuses.
     func runUntilSignalled() async throws -> Report? {
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
-        let report = try await withThrowingTaskGroup(of: Report??.self) { group in
+        let report = try await withThrowingTaskGroup(of: Finish.self) { group in
             group.addTask {
-                do { return .some(try await self.run()) } catch is CancellationError { return .some(nil) }
+                do { return .run(try await self.run()) } catch is CancellationError { return .run(nil) }
             }
             group.addTask {
                 for await _ in signals { break }
-                return nil
+                return .signal
             }
             // The first to finish is the run, or a signal, which cancels the run; what it has seen is still reported.
             var report: Report?
-            while let finished = try await group.next() {
+            while let finish = try await group.next() {
                 group.cancelAll()
-                if let finished { report = finished }
+                if case .run(let finished) = finish { report = finished }
             }
             return report
         }

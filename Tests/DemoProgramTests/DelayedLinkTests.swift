@@ -74,6 +74,24 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func noneOfManyConnectionsIsForgotten() async throws {
+        try await serve(echo) { target in
+            let link = try await DelayedLink.open(to: target, roundTrip: 0.002, on: group)
+            try await withThrowingDiscardingTaskGroup { tasks in
+                for number in 0..<300 {
+                    tasks.addTask {
+                        try await self.connect(link.address).executeThenClose { inbound, outbound in
+                            try await outbound.write(ByteBuffer(integer: number))
+                            var answers = inbound.makeAsyncIterator()
+                            #expect(try await answers.next() == ByteBuffer(integer: number))
+                        }
+                    }
+                }
+            }
+            try await link.close()
+        }
+    }
+
     @Test func manyBytesArriveInOrderAndAHalfCloseFollowsThem() async throws {
         let size = 5 * RelayHandler.limit
         try await serve(echo) { target in

@@ -1,6 +1,9 @@
+import AsyncHTTPClient
 @testable import DemoProgram
 import FleetModel
 import Foundation
+import NIOHTTP1
+import NIOPosix
 import Synchronization
 import TestKit
 import Testing
@@ -100,6 +103,41 @@ import Testing
                 lifeline.cut()
             }
             #expect(said(waiting) == "up\nparent gone\n")
+        }
+    }
+
+    @Test func aChildThatEndsBeforeItIsReadyStopsTheStartWithTheEndOfItsLog() async throws {
+        try await withFolder { folder in
+            let http = HTTPClient(eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+            let supervisor = Supervisor(executable: "/bin/sh", lifeline: try Lifeline()) { _, _ in }
+            let readiness = Readiness(http: http, supervisor: supervisor, clock: LoadClock()) { _ in }
+            let broken = child("hub", "echo first; echo listen 127.0.0.1:9: address in use >&2; exit 1", in: folder)
+            let failure = await #expect(throws: StartFailure.self) {
+                try await withThrowingDiscardingTaskGroup { group in
+                    group.addTask { await supervisor.run(broken) }
+                    try await readiness.wait(for: [broken])
+                }
+            }
+            #expect(failure?.reason == "ended with exit code 1")
+            #expect(failure?.tail == ["first", "listen 127.0.0.1:9: address in use"])
+            #expect(failure?.isPortTaken == true)
+            try await http.shutdown()
+        }
+    }
+
+    @Test func aChildIsReadyWhenItsProbeAnswers() async throws {
+        try await withFolder { folder in
+            let http = HTTPClient(eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+            let supervisor = Supervisor(executable: "/bin/sh", lifeline: try Lifeline()) { _, _ in }
+            let readiness = Readiness(http: http, supervisor: supervisor, clock: LoadClock()) { _ in }
+            let server = FakeGateway([.status(.serviceUnavailable, retryAfter: nil), .status(.ok, retryAfter: nil)])
+            try await server.serve { address in
+                var gateway = child("gateway", "exec sleep 60", in: folder)
+                gateway.probe.address = address
+                try await readiness.wait(for: [gateway])
+            }
+            #expect(server.requests.count == 2)
+            try await http.shutdown()
         }
     }
 

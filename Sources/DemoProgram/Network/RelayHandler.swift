@@ -65,6 +65,11 @@ final class RelayHandler: ChannelInboundHandler {
         self.context = nil
     }
 
+    func channelActive(context: ChannelHandlerContext) {
+        self.readMore()
+        context.fireChannelActive()
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = self.unwrapInboundIn(data)
         self.push(.bytes(bytes), size: bytes.readableBytes)
@@ -148,11 +153,13 @@ final class RelayHandler: ChannelInboundHandler {
         context.close(mode: .output, promise: nil)
     }
 
+    /// Asks for more bytes when there is room for them.
+    ///
+    /// NIO forgets a read that is asked for before the channel is active, and the two ends become so in any order.
     private func readMore() {
-        guard let peer, let context, !self.isReading, !self.hasEnded, self.line.size + peer.unwritten < Self.limit
-        else {
-            return
-        }
+        guard let peer, let context, context.channel.isActive, !self.isReading, !self.hasEnded,
+            self.line.size + peer.unwritten < Self.limit
+        else { return }
         self.isReading = true
         context.read()
     }

@@ -53,6 +53,12 @@ package struct YAMLFields {
             try self.init(node, file: file, path: "")
         } catch let error as ConfigurationError {
             throw error
+        } catch YamlError.duplicatedKeysInMapping(let names, let context) {
+            throw ConfigurationError(
+                place: "\(file):\(context.mark.line)",
+                field: names.joined(separator: ", "),
+                reason: "stands there twice; remove one"
+            )
         } catch {
             let line = "\(error)".split(separator: "\n").first.map(String.init) ?? "\(error)"
             throw ConfigurationError(place: file, field: "", reason: "is not YAML: \(line)")
@@ -72,14 +78,7 @@ package struct YAMLFields {
         }
         var fields: [String: Node] = [:]
         for (key, value) in mapping {
-            let name = key.string ?? ""
-            guard fields.updateValue(value, forKey: name) == nil else {
-                throw ConfigurationError(
-                    place: Self.place(file, key),
-                    field: path.isEmpty ? name : "\(path).\(name)",
-                    reason: "stands here twice; remove one"
-                )
-            }
+            fields[key.string ?? ""] = value
         }
         self.fields = fields
     }

@@ -19,9 +19,12 @@ enum PolicyFields {
         "timeToLive": \.timeToLive,
     ]
 
+    /// The fields that are read.
+    static let names =
+        (Array(perBand.keys) + Array(shares.keys) + Array(amounts.keys) + ["stepLimit", "failover"]).sorted()
+
     static func read(_ reader: JSONReader) throws(ProblemError) -> SolverPolicy {
-        let known = [Array(perBand.keys), Array(shares.keys), Array(amounts.keys), ["stepLimit", "failover"]]
-        let fields = try reader.members(fields: known.flatMap { $0 }.sorted())
+        let fields = try reader.members(fields: Self.names)
         var policy = SolverPolicy()
         if let field = fields["stepLimit"] { try Self.readStepLimit(field, into: &policy) }
         if let field = fields["failover"] { policy.failover = try Self.failover(field) }

@@ -111,7 +111,7 @@ extension SolveCommand {
         policy               {…} with (bands: one number, or one a band)
           epsilon            smoothing, seconds; {"premium": 0.005, "standard": 0.010, "batch": 0.025}
           floor              least weight of an allowed cluster; bands; 0.005
-          floorBudget        most that all floors of a row take; 0.05
+          floorBudget        most that all floors of a row take, the nearest clusters first; 0.10
           maxRemoteShare     most that leaves the source's region; bands; 1
           stepLimit          most that a weight moves, or {"largest": 0.10, "fraction": 0.5}; false: the unlimited \
         optimum, without step limit and dead band, and with floor 0 and maxRemoteShare 1 unless they are given

@@ -28,6 +28,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var isReadPending = false
     /// Between the first and the last message of one read: flushing upstream waits for the last.
     private var isInRead = false
+    /// The same for the upstream's reads: the next request waits until the connection of this one is back.
+    private var isInUpstreamRead = false
     private var needsFlush = false
     private var isClosing = false
     private var isSettling = false
@@ -107,7 +109,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     private func perform(_ actions: [Exchange.Action]?) {
         for action in actions ?? [] { self.perform(action) }
-        if !self.isInRead { self.settle() }
+        self.settle()
     }
 
     private func perform(_ action: Exchange.Action) {
@@ -209,9 +211,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         }
     }
 
+    func upstreamReadBegan() { self.isInUpstreamRead = true }
+
     func upstreamReadComplete() {
+        self.isInUpstreamRead = false
         self.flush()
         if self.context?.channel.isWritable ?? false { self.upstream?.read() }
+        self.settle()
     }
 
     func upstreamWritabilityChanged() { self.readOn() }
@@ -244,13 +250,15 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     /// After every event: serves what was pipelined, sends what was written, and asks for what is wanted next.
     ///
-    /// Serving a pipelined request may come back here; the loop outside goes on with it, so the stack stays flat.
+    /// Serving and sending may come back here; the loop outside goes on with it, so the stack stays flat.
     private func settle() {
-        guard !self.isSettling else { return }
+        guard !self.isSettling, !self.isInRead, !self.isInUpstreamRead else { return }
         self.isSettling = true
         defer { self.isSettling = false }
-        while !self.isClosing, self.isFreeForMore, let arrival = self.pipelined.popFirst() { self.take(arrival) }
-        self.upstream?.flush()
+        repeat {
+            while !self.isClosing, self.isFreeForMore, let arrival = self.pipelined.popFirst() { self.take(arrival) }
+            self.upstream?.flush()
+        } while self.upstream?.needsFlush ?? false
         self.readOn()
         self.rearm()
     }
@@ -321,7 +329,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.pipelined = []
         self.flush()
         context.close(mode: .output, promise: nil)
-        if !self.isInRead { self.settle() }
+        self.settle()
     }
 
     /// Resets the connection: what ends an answer that has no other end than the connection's.

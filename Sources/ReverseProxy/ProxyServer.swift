@@ -105,8 +105,11 @@ package final class ProxyServer: Service {
 
     private func bind() async throws -> any Channel {
         let workers = Dictionary(uniqueKeysWithValues: self.shares.map { (ObjectIdentifier($0.loop), $0.worker) })
+        let bootstrap = PeerSilence.options(limit: self.settings.clientTimeout)
+            .reduce(ServerBootstrap(group: self.group)) { $0.childChannelOption($1.name, value: .init($1.value)) }
         do {
-            return try await ServerBootstrap(group: self.group)
+            return
+                try await bootstrap
                 .serverChannelOption(.backlog, value: 1024)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .childChannelOption(.autoRead, value: false)

@@ -19,6 +19,10 @@ package struct ProxySettings: Hashable, Sendable {
     ///
     /// It does not limit how long an answer may take or pause.
     package var clientTimeout: Seconds = 60
+    /// How long the machine of an upstream may be silent before its connections are given up, in seconds.
+    ///
+    /// An answer may pause for longer. For clients it is ``clientTimeout``.
+    package var silenceTimeout: Seconds = 15
     /// Idle connections kept per endpoint and event loop.
     package var idleConnections = 64
     /// How long an idle upstream connection is kept, in seconds: less than the upstream's own time-out

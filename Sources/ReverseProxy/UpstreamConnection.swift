@@ -14,8 +14,12 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     var heldAt: TimerWheel.Tick?
     private let worker: Worker
     private var context: ChannelHandlerContext?
+    /// The client that the read under way is for, until the read is over.
+    private var reader: ClientConnection?
+    /// Clean so far, and to be kept when the read that is under way brings nothing more.
+    private var isReleased = false
     private var isReadPending = false
-    private var needsFlush = false
+    private(set) var needsFlush = false
 
     init(address: EndpointAddress, worker: Worker) {
         self.address = address
@@ -49,7 +53,10 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     }
 
     /// Gives the connection back after a clean exchange.
+    ///
+    /// Not before the end of a read: what follows an answer in it would be taken for the answer to the next request.
     func release() {
+        guard self.reader == nil else { return self.isReleased = true }
         self.client = nil
         guard self.isActive else { return }
         self.worker.keep(self)
@@ -59,6 +66,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     /// Closes at once; the client, if any, hears nothing more of it.
     func close() {
         self.client = nil
+        self.isReleased = false
         self.context?.close(promise: nil)
     }
 
@@ -79,13 +87,23 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // Whoever speaks unasked is not to be trusted with the next request.
-        guard let client else { return self.close() }
+        guard let client, !self.isReleased else { return self.close() }
+        if self.reader == nil {
+            self.reader = client
+            client.upstreamReadBegan()
+        }
         client.upstreamRead(self.unwrapInboundIn(data))
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
         self.isReadPending = false
-        if let client { client.upstreamReadComplete() } else { self.read() }
+        let reader = self.reader.take()
+        if self.isReleased {
+            self.isReleased = false
+            self.release()
+        }
+        reader?.upstreamReadComplete()
+        if self.client == nil { self.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -95,6 +113,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     func channelInactive(context: ChannelHandlerContext) {
         self.worker.forget(self)
         self.fail(.connectionClosed)
+        self.reader.take()?.upstreamReadComplete()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -107,7 +126,8 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     }
 
     private func fail(_ failure: ProxyFailure) {
-        self.client.take()?.upstreamFailed(failure)
+        guard let client = self.client.take(), !self.isReleased else { return }
+        client.upstreamFailed(failure)
     }
 }
 

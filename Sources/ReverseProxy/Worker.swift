@@ -139,6 +139,7 @@ final class Worker {
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(.seconds(self.settings.connectTimeout))
             .channelOption(.autoRead, value: false)
+            .channelOptions(PeerSilence.options(limit: self.settings.silenceTimeout))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     var limits = NIOHTTPDecoderLimitConfiguration()
@@ -180,6 +181,12 @@ final class Worker {
             for element in self.wheel.expired(at: .now()) { element.giveUp() }
             self.tickOn()
         }
+    }
+}
+
+extension ClientBootstrap {
+    fileprivate func channelOptions(_ options: [PeerSilence.Option]) -> ClientBootstrap {
+        options.reduce(self) { $0.channelOption($1.name, value: .init($1.value)) }
     }
 }
 

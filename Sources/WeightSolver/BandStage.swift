@@ -35,6 +35,8 @@ struct BandStage {
     struct Floors {
         var local = 0.0
         var remote = 0.0
+        /// Sites farther away than this have none.
+        var reach = -Double.infinity
         /// All floors of the row together.
         var total = 0.0
         /// Those that leave the region.
@@ -68,33 +70,26 @@ struct BandStage {
         for c in isOpen.indices where isOpen[c] { openInSite[siteOfColumn[c]] += 1 }
 
         let limit = min(max(policy.maxRemoteShare[band], 0), 1)
-        let floor = min(max(policy.floor[band], 0), 1)
         var floors: [Floors] = []
+        floors.reserveCapacity(survey.sourceCount)
         var limits: [Double] = []
+        limits.reserveCapacity(survey.sourceCount)
         var rest = demand
         var floored = base
         for source in 0..<survey.sourceCount {
-            var local = 0
-            var remote = 0
-            for site in 0..<sites where survey.distance[source * sites + site] < .infinity {
-                if survey.localSites[source].contains(site) {
-                    local += openInSite[site]
-                } else {
-                    remote += openInSite[site]
-                }
-            }
-            var row = Floors()
-            if local + remote > 0 {
-                row.local = min(floor, policy.floorBudget / Double(local + remote))
-                row.remote = local > 0 && remote > 0 ? min(row.local, limit / Double(remote)) : row.local
-                row.remoteTotal = row.remote * Double(remote)
-                row.total = row.local * Double(local) + row.remoteTotal
-            }
+            let row = Self.floors(
+                source,
+                survey,
+                openInSite: openInSite,
+                floor: min(max(policy.floor[band], 0), 1),
+                budget: min(max(policy.floorBudget, 0), 1),
+                remoteLimit: limit
+            )
             floors.append(row)
             limits.append(limit < 1 ? max((limit - row.remoteTotal) / max(1 - row.total, 1e-9), 0) : 1)
             rest[source] *= 1 - row.total
             guard row.total > 0, demand[source] > 0 else { continue }
-            for site in 0..<sites where survey.distance[source * sites + site] < .infinity {
+            for site in 0..<sites where survey.distance[source * sites + site] <= row.reach {
                 let load = demand[source] * (survey.localSites[source].contains(site) ? row.local : row.remote)
                 for c in survey.siteStart[site]..<survey.siteStart[site + 1] where isOpen[c] { floored[c] += load }
             }
@@ -114,6 +109,54 @@ struct BandStage {
         self.distance = survey.distance
         self.siteOfColumn = siteOfColumn
         self.siteCount = sites
+    }
+
+    /// Floors go to the nearest clusters, as many as the budget has whole floors for; where the very nearest are more,
+    /// to those alone and smaller.
+    private static func floors(
+        _ source: Int,
+        _ survey: Survey,
+        openInSite: [Int],
+        floor: Double,
+        budget: Double,
+        remoteLimit: Double
+    ) -> Floors {
+        var floors = Floors()
+        guard floor > 0, budget > 0 else { return floors }
+        let sites = survey.siteCount
+        let local = survey.localSites[source]
+        var count = (local: 0, remote: 0)
+        while true {
+            var next = Double.infinity
+            for site in 0..<sites where openInSite[site] > 0 {
+                let way = survey.distance[source * sites + site]
+                if way > floors.reach, way < next { next = way }
+            }
+            guard next < .infinity else { break }
+            var wider = count
+            for site in 0..<sites where survey.distance[source * sites + site] == next {
+                if local.contains(site) { wider.local += openInSite[site] } else { wider.remote += openInSite[site] }
+            }
+            let isWithin = Double(wider.local + wider.remote) * floor <= budget * (1 + 1e-9)
+            guard isWithin || count == (0, 0) else { break }
+            count = wider
+            floors.reach = next
+            if !isWithin { break }
+        }
+        guard count != (0, 0) else { return floors }
+        floors.local = min(floor, budget / Double(count.local + count.remote))
+        floors.remote =
+            count.local > 0 && count.remote > 0 ? min(floors.local, remoteLimit / Double(count.remote)) : floors.local
+        floors.remoteTotal = floors.remote * Double(count.remote)
+        floors.total = floors.local * Double(count.local) + floors.remoteTotal
+        return floors
+    }
+
+    /// The least weight of an open cluster of a site.
+    func floor(_ source: Int, site: Int, isLocal: Bool) -> Double {
+        let floors = self.floors[source]
+        guard self.distance[source * self.siteCount + site] <= floors.reach else { return 0 }
+        return isLocal ? floors.local : floors.remote
     }
 
     /// Whether a source's requests may go to a cluster.

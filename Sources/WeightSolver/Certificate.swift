@@ -95,11 +95,11 @@ struct Certificate {
             for site in 0..<sites {
                 let way = survey.distance[source * sites + site]
                 guard way < .infinity else { continue }
-                if survey.localSites[source].contains(site) {
-                    least += floors.local * (priceSum[site] + openCount[site] * way)
+                let isLocal = survey.localSites[source].contains(site)
+                least += stage.floor(source, site: site, isLocal: isLocal) * (priceSum[site] + openCount[site] * way)
+                if isLocal {
                     local = min(local, way + cheapest[site])
                 } else {
-                    least += floors.remote * (priceSum[site] + openCount[site] * way)
                     remote = min(remote, way + cheapest[site])
                 }
             }

@@ -90,7 +90,7 @@ struct DelayCurve: Sendable {
             let next = min(max(load - (point.marginal - price) / point.curvature, load * 0.1), kinkLoad)
             let moved = abs(next - load)
             load = next
-            if moved <= 1e-7 * self.capacity { break }
+            if moved <= 1e-5 * self.capacity { break }
         }
         return load
     }

@@ -39,77 +39,14 @@
 ///    steep a step in load would shoot off in price. The step `s_c` is taken as load `v += s_c/F″_c` in the first case
 ///    and as price in the second. Either way price and load are then brought together again exactly, so that G is a
 ///    true dual value, and backtracking on G makes the whole converge from anywhere.
+/// 4. *No overshooting.* Demand is exponential in price, and one cluster that becomes too cheap would draw everything
+///    and shorten the step of all. A cluster that is too dear falls no lower than where it would be asked for what it
+///    supplies, and one whose supply turns steep rises no more than 2ε beyond its step. With that the warm solves of
+///    the benchmark take whole steps only.
 ///
 /// (Water-filling source by source and Frank–Wolfe were tried and do not converge in useful time: sources swap places
 /// through a stiff F″.)
 struct DualNewton: Sendable {
-    /// What one band asks.
-    struct Stage {
-        var epsilon: Double
-        /// By source.
-        var demand: [Double]
-        /// By column.
-        var base: [Double]
-        /// By column; infinite for none.
-        var cap: [Double]
-        /// Infinite when nothing may be put off.
-        var overflowPrice: Double
-        /// By source, 1 for none.
-        var remoteLimit: [Double]
-
-        /// A cluster that is full for this band is not there.
-        func isOpen(_ column: Int) -> Bool { self.cap[column] > self.base[column] }
-
-        func wall(_ column: Int) -> Wall { Wall(cap: self.cap[column], height: self.overflowPrice) }
-    }
-
-    /// What keeps a load below its cap: over the last 0.1 % before it the marginal cost rises by the price of overflow,
-    /// which nobody pays. A cap is thereby one more convex cost, and needs no case of its own.
-    struct Wall {
-        private let start: Double
-        private let slope: Double
-
-        init(cap: Double, height: Double) {
-            self.start = cap < .infinity ? 0.999 * cap : .infinity
-            self.slope = cap < .infinity ? height / (0.001 * cap) : 0
-        }
-
-        /// A point of a delay curve with the wall's part, which is spread over the load to be a delay.
-        @inline(__always)
-        func on(_ point: DelayCurve.Point, load: Double) -> DelayCurve.Point {
-            let inside = load - self.start
-            guard inside > 0 else { return point }
-            return DelayCurve.Point(
-                delay: point.delay + 0.5 * self.slope * inside * inside / load,
-                marginal: point.marginal + self.slope * inside,
-                curvature: point.curvature + self.slope
-            )
-        }
-
-        /// The load at which one more request costs `price`, wall and all.
-        func load(atMarginal price: Double, of curve: DelayCurve, from start: Double) -> Double {
-            var load = curve.load(atMarginal: price, from: start)
-            guard load > self.start else { return load }
-            // From the right of a convex function Newton's steps do not overshoot.
-            load = min(load, self.start + (price - curve.at(self.start).marginal) / self.slope)
-            for _ in 0..<20 {
-                let point = self.on(curve.at(load), load: load)
-                let next = max(load - (point.marginal - price) / point.curvature, self.start)
-                let moved = abs(next - load)
-                load = next
-                if moved <= 1e-7 * curve.capacity { break }
-            }
-            return load
-        }
-    }
-
-    struct Outcome: Equatable {
-        var iterations = 0
-        /// Σ|demand − supply| over the demand: zero at the exact optimum of the smoothed problem.
-        var residual = 0.0
-        var isConverged = true
-    }
-
     /// Prices, and the loads that go with them: each price is the marginal cost of its load.
     private struct Position {
         var price: [Double] = []
@@ -125,6 +62,7 @@ struct DualNewton: Sendable {
         }
     }
 
+    /// Source × site, each row padded to whole vectors.
     private(set) var share: [Double] = []
     /// The part of a cluster in its site's share.
     private(set) var inSite: [Double] = []
@@ -136,6 +74,8 @@ struct DualNewton: Sendable {
     private var siteCount = 0
     private var siteDemand: [Double] = []
     private var softPrice: [Double] = []
+    /// θ, by source.
+    private var rowPrice: [Double] = []
     private var isSplit: [Bool] = []
     private var gradient: [Double] = []
     private var diagonal: [Double] = []
@@ -209,6 +149,13 @@ struct DualNewton: Sendable {
         Self.fit(&self.matrix, 2 * sources * 2 * sources)
         Self.fit(&self.unknowns, 2 * sources)
         Self.fit(&self.overflow, sources)
+        Self.fit(&self.rowPrice, sources)
+        // Sums run over whole vectors: what is beyond the last site must not count.
+        for site in survey.siteCount..<self.siteCount {
+            self.siteScale[site] = 0
+            self.siteVector[site] = 0
+            for source in 0..<sources { self.share[source * self.siteCount + site] = 0 }
+        }
         if self.isSplit.count != sources { self.isSplit = [Bool](repeating: false, count: sources) }
     }
 
@@ -281,23 +228,52 @@ extension DualNewton {
     private mutating func tryStep(_ length: Double, _ stage: Stage, _ survey: Survey) {
         for site in 0..<survey.siteCount {
             for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
-                let move = length * self.step[c]
-                let price = self.current.price[c] + move
+                let price = self.current.price[c]
                 let load = self.current.load[c]
                 let curvature = self.current.curvature[c]
-                let demandSlope = self.siteDemand[site] * self.inSite[c] / stage.epsilon
-                if curvature * demandSlope <= 1 {
-                    self.trial.load[c] = load + move / curvature
+                let demand = self.siteDemand[site] * self.inSite[c]
+                let supply = load - stage.base[c]
+                var move = length * self.step[c]
+                if move < 0, demand < 0.2 * supply {
+                    let par = self.priceAtPar(c, site: site, demand: demand, supply: supply, stage, survey)
+                    move = max(move, min(par - price, 0))
+                }
+                let curve = survey.curves[c]
+                if curvature * demand <= stage.epsilon {
+                    let next = load + move / curvature
+                    let highest = price + move + 2 * stage.epsilon
+                    let isSteep = move > 0 && stage.wall(c).on(curve.at(next), load: next).marginal > highest
+                    self.trial.load[c] = isSteep ? stage.wall(c).load(atMarginal: highest, of: curve, from: next) : next
                 } else {
                     self.trial.load[c] = stage.wall(c).load(
-                        atMarginal: price,
-                        of: survey.curves[c],
+                        atMarginal: price + move,
+                        of: curve,
                         from: load + move / curvature
                     )
                 }
             }
         }
         Self.settle(&self.trial, stage, survey)
+    }
+
+    /// The price at which a cluster that is too dear would be asked for what it supplies at present, the others' prices
+    /// being as they are: demand goes with `e^(−p/ε)`.
+    private func priceAtPar(
+        _ column: Int,
+        site: Int,
+        demand: Double,
+        supply: Double,
+        _ stage: Stage,
+        _ survey: Survey
+    ) -> Double {
+        let epsilon = stage.epsilon
+        if demand > 1e-100 { return self.current.price[column] - epsilon * Math.log(supply / demand) }
+        var best = -Double.infinity
+        for source in 0..<survey.sourceCount where stage.demand[source] > 0 {
+            let way = survey.distance[source * survey.siteCount + site]
+            best = max(best, self.rowPrice[source] - way + epsilon * Math.log(stage.demand[source]))
+        }
+        return best - epsilon * Math.log(max(supply, 1e-100))
     }
 }
 
@@ -314,7 +290,6 @@ extension DualNewton {
         var stage = stage
         stage.epsilon = epsilon
         var value = self.answerPrices(stage, survey, epsilon: epsilon) + self.current.supplyValue
-        // Sources without any way to go ask for nothing.
         var iterations = 0
         while true {
             let residual = self.measure(stage, survey) / total
@@ -390,16 +365,17 @@ extension DualNewton {
             width: width
         )
         for n in 0..<count {
-            var sum = 0.0
-            for site in 0..<sites { sum += self.rows[n * width + site] * self.siteVector[site] }
-            self.unknowns[n] = sum
+            self.unknowns[n] = LinearAlgebra.rowDot(self.rows, row: n, self.siteVector, width: width)
         }
         LinearAlgebra.solve(&self.matrix, stride: stride, &self.unknowns, count: count)
 
+        // The vector has been used up; it takes U z.
+        for site in 0..<width { self.siteVector[site] = 0 }
+        LinearAlgebra.addRows(&self.siteVector, rows: self.rows, factors: self.unknowns, count: count, width: width)
+
         var rise = 0.0
         for site in 0..<sites {
-            var lift = 0.0
-            for n in 0..<count { lift += self.rows[n * width + site] * self.unknowns[n] }
+            let lift = self.siteVector[site]
             for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
                 let step = (self.gradient[c] + self.inSite[c] * lift) / self.diagonal[c]
                 self.step[c] = step
@@ -460,11 +436,17 @@ extension DualNewton {
         var total = 0.0
         for source in 0..<survey.sourceCount {
             let price = self.answer(source, stage, survey, epsilon: epsilon)
+            self.rowPrice[source] = price
             let demand = stage.demand[source]
             guard demand > 0, price < .infinity else { continue }
             total += demand * price
-            let row = source * self.siteCount
-            for site in 0..<sites { self.siteDemand[site] += demand * self.share[row + site] }
+            LinearAlgebra.add(
+                &self.siteDemand,
+                self.share,
+                from: source * self.siteCount,
+                times: demand,
+                count: sites
+            )
         }
         return total
     }
@@ -474,20 +456,26 @@ extension DualNewton {
         let sites = survey.siteCount
         let row = source * self.siteCount
         let way = source * sites
-        var least = stage.overflowPrice
-        for site in 0..<sites { least = min(least, survey.distance[way + site] + self.softPrice[site]) }
+        let least = min(
+            stage.overflowPrice,
+            LinearAlgebra.leastSum(survey.distance, from: way, self.softPrice, count: sites)
+        )
         self.isSplit[source] = false
         guard least < .infinity else {
             for site in 0..<sites { self.share[row + site] = 0 }
             self.overflow[source] = 0
             return .infinity
         }
-        var sum = 0.0
-        for site in 0..<sites {
-            let part = Math.exp((least - survey.distance[way + site] - self.softPrice[site]) / epsilon)
-            self.share[row + site] = part
-            sum += part
-        }
+        var sum = LinearAlgebra.softMinimum(
+            &self.share,
+            from: row,
+            survey.distance,
+            from: way,
+            self.softPrice,
+            count: sites,
+            least: least,
+            epsilon: epsilon
+        )
         let put = Math.exp((least - stage.overflowPrice) / epsilon)
         sum += put
 
@@ -503,7 +491,7 @@ extension DualNewton {
             for site in local { remote -= self.share[row + site] }
         }
         guard limit < 1, localLeast < .infinity, remote > limit * sum else {
-            for site in 0..<sites { self.share[row + site] /= sum }
+            LinearAlgebra.scale(&self.share, from: row, by: 1 / sum, count: sites)
             self.overflow[source] = put / sum
             return least - epsilon * Math.log(sum)
         }

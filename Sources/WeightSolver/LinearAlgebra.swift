@@ -75,6 +75,87 @@ enum LinearAlgebra {
         }
     }
 
+    /// Row `row` of a matrix times a vector; both padded.
+    static func rowDot(
+        _ rows: UnsafePointer<Double>,
+        row: Int,
+        _ vector: UnsafePointer<Double>,
+        width: Int
+    ) -> Double {
+        Self.dot(rows + row * width, vector, width)
+    }
+
+    /// Adds every row times its factor to a vector.
+    static func addRows(
+        _ vector: UnsafeMutablePointer<Double>,
+        rows: UnsafePointer<Double>,
+        factors: UnsafePointer<Double>,
+        count: Int,
+        width: Int
+    ) {
+        for n in 0..<count {
+            let row = rows + n * width
+            let factor = factors[n]
+            for i in 0..<width { vector[i] += row[i] * factor }
+        }
+    }
+
+    /// Adds a part of an array, times a factor, to a vector.
+    static func add(
+        _ vector: UnsafeMutablePointer<Double>,
+        _ values: UnsafePointer<Double>,
+        from start: Int,
+        times factor: Double,
+        count: Int
+    ) {
+        let values = values + start
+        for i in 0..<count { vector[i] += factor * values[i] }
+    }
+
+    static func scale(_ values: UnsafeMutablePointer<Double>, from start: Int, by factor: Double, count: Int) {
+        let values = values + start
+        for i in 0..<count { values[i] *= factor }
+    }
+
+    /// The least a + b; infinite when there is none.
+    static func leastSum(
+        _ a: UnsafePointer<Double>,
+        from start: Int,
+        _ b: UnsafePointer<Double>,
+        count: Int
+    ) -> Double {
+        let a = a + start
+        var least = Double.infinity
+        for i in 0..<count { least = min(least, a[i] + b[i]) }
+        return least
+    }
+
+    /// Writes `e^((least − a − b)/ε)`, and returns the sum.
+    ///
+    /// Below e⁻⁴⁰ it is zero: nobody would notice, and most pairs of a large fleet are there.
+    static func softMinimum(
+        _ result: UnsafeMutablePointer<Double>,
+        from resultStart: Int,
+        _ a: UnsafePointer<Double>,
+        from start: Int,
+        _ b: UnsafePointer<Double>,
+        count: Int,
+        least: Double,
+        epsilon: Double
+    ) -> Double {
+        let result = result + resultStart
+        let a = a + start
+        let rate = 1 / epsilon
+        var sum = 0.0
+        for i in 0..<count {
+            let power = (least - a[i] - b[i]) * rate
+            let part = power > -40 ? Math.exp(power) : 0
+            result[i] = part
+            sum += part
+        }
+        return sum
+    }
+
     /// Σ a·b over exactly `count` numbers.
     @inline(__always)
     private static func plainDot(_ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>, _ count: Int) -> Double {

@@ -15,8 +15,7 @@ import FleetModel
 /// The answer depends on the problem and the memory alone: no clock, no dice, no order of a dictionary.
 package struct Solver: Sendable {
     private var newton = DualNewton()
-    private var row: [Double] = []
-    private var previous: [Double] = []
+    private var row = WeightRow()
 
     package init() {}
 
@@ -41,7 +40,7 @@ package struct Solver: Sendable {
         for place in problem.clusters.indices where survey.standings[place].column != nil {
             guard problem.policy.failover.includes(problem.clusters[place].name) else { continue }
             let survey = Survey(problem, lost: place)
-            var without = SolverAnswer(problem: problem, survey: survey, previous: ByBand(all: nil))
+            var without = SolverAnswer(problem: problem, survey: survey, previous: memory.tables)
             self.solveBands(problem, survey, memory: memory, isFailover: true, into: &without)
             answer.failover.append(SolverAnswer.Failover(lost: place, tables: without.tables))
         }
@@ -75,6 +74,7 @@ package struct Solver: Sendable {
             answer.residual = max(answer.residual, outcome.residual)
             answer.keepPrices(band, survey, prices: self.newton.prices, loads: self.newton.loads)
 
+            // When a cluster is lost nothing holds the others back but digests that are too old.
             let rule =
                 isFailover
                 ? StepRule(limit: nil, deadBand: 0)
@@ -138,15 +138,10 @@ package struct Solver: Sendable {
         into answer: inout SolverAnswer
     ) -> Placed {
         let columns = survey.columnCount
-        let width = LinearAlgebra.padded(survey.siteCount)
         var placed = Placed(
             load: [Double](repeating: 0, count: columns),
             admitted: [Double](repeating: 0, count: survey.sourceCount)
         )
-        if self.row.count != columns {
-            self.row = [Double](repeating: 0, count: columns)
-            self.previous = self.row
-        }
         let isHeld = survey.order.map { survey.standings[$0].isHeld }
         let inForce = answer.previous[band]
         let isOverloaded = Self.overloaded(inForce, stage, survey, policy)
@@ -157,21 +152,8 @@ package struct Solver: Sendable {
         outcomes.reserveCapacity(survey.sourceCount)
 
         for source in 0..<survey.sourceCount {
-            let floors = stage.floors[source]
-            let admitted = 1 - (1 - floors.total) * self.newton.overflow[source]
-            var sum = 0.0
-            for site in 0..<survey.siteCount {
-                let isOpen = survey.distance[source * survey.siteCount + site] < .infinity
-                let isLocal = survey.localSites[source].contains(site)
-                let floor = isOpen ? (isLocal ? floors.local : floors.remote) : 0
-                let share = (1 - floors.total) * self.newton.share[source * width + site]
-                for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
-                    let weight = share * self.newton.inSite[c] + (stage.isOpen[c] ? floor : 0)
-                    let kept = weight >= policy.negligible ? weight : 0
-                    self.row[c] = kept
-                    sum += kept
-                }
-            }
+            let admitted = 1 - (1 - stage.floors[source].total) * self.newton.overflow[source]
+            let sum = self.fillRow(source, stage, survey, negligible: policy.negligible)
             guard sum > 0, admitted > 1e-9 else {
                 placed.unplaced += stage.demand[source]
                 table.endRow()
@@ -179,44 +161,35 @@ package struct Solver: Sendable {
                 outcomes.append(.free)
                 continue
             }
-            for c in 0..<columns { self.row[c] /= sum }
             placed.admitted[source] = stage.demand[source] * admitted
             placed.unplaced += stage.demand[source] * (1 - admitted)
 
             var outcome = StepRule.Outcome.free
             if let inForce, !inForce.row(source).isEmpty {
                 var freed = 0.0
-                for c in 0..<columns { self.previous[c] = 0 }
                 for entry in inForce.row(source) {
                     let column =
                         survey.standings.indices.contains(entry.cluster)
                         ? survey.standings[entry.cluster].column : nil
                     if let column, stage.reaches(source, column: column) {
-                        self.previous[column] = entry.weight
+                        self.row.setInForce(entry.weight, column: column)
                     } else {
                         freed += entry.weight
                     }
                 }
-                let target = self.row
-                outcome = rule.move(
-                    &self.row,
-                    from: &self.previous,
-                    freed: freed,
-                    isOverloaded: isOverloaded,
-                    isHeld: isHeld
-                )
+                outcome = rule.move(&self.row, freed: freed, isOverloaded: isOverloaded, isHeld: isHeld)
                 if outcome != .free {
-                    for c in 0..<columns where target[c] > 0 {
-                        targets.append(cluster: survey.order[c], weight: target[c])
+                    for item in self.row.items where item.target > 0 {
+                        targets.append(cluster: survey.order[item.column], weight: item.target)
                     }
                 }
             }
             outcomes.append(outcome)
             targets.endRow()
             let rate = placed.admitted[source]
-            for c in 0..<columns where self.row[c] > 0 {
-                table.append(cluster: survey.order[c], weight: self.row[c])
-                placed.load[c] += rate * self.row[c]
+            for item in self.row.items where item.weight > 0 {
+                table.append(cluster: survey.order[item.column], weight: item.weight)
+                placed.load[item.column] += rate * item.weight
             }
             table.endRow()
         }
@@ -224,6 +197,24 @@ package struct Solver: Sendable {
         answer.targets[band] = targets
         answer.outcomes[band] = outcomes
         return placed
+    }
+
+    /// Fills the row with a source's target, and returns what it sums to before it is brought to 1.
+    private mutating func fillRow(_ source: Int, _ stage: BandStage, _ survey: Survey, negligible: Double) -> Double {
+        let width = LinearAlgebra.padded(survey.siteCount)
+        self.row.begin(columns: survey.columnCount)
+        let rest = 1 - stage.floors[source].total
+        let local = survey.localSites[source]
+        for site in 0..<survey.siteCount {
+            let floor = stage.floor(source, site: site, isLocal: local.contains(site))
+            let share = rest * self.newton.share[source * width + site]
+            guard floor > 0 || share >= negligible else { continue }
+            for c in survey.siteStart[site]..<survey.siteStart[site + 1] {
+                let weight = share * self.newton.inSite[c] + (stage.isOpen[c] ? floor : 0)
+                if weight >= negligible { self.row.append(weight, column: c) }
+            }
+        }
+        return self.row.normalise()
     }
 
     /// The clusters that the weights in force would take past full load at this tick's demand.

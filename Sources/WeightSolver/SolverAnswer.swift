@@ -61,7 +61,10 @@ package struct SolverAnswer: Sendable {
     /// Whether any row moved: a plan that did not change need not be pushed.
     package var isChanged: Bool {
         Band.allCases.contains { band in
-            self.previous[band] == nil || self.outcomes[band].contains { $0 != .kept }
+            guard let previous = self.previous[band] else { return true }
+            return self.outcomes[band].indices.contains { source in
+                self.outcomes[band][source] != .kept && self.tables[band].row(source) != previous.row(source)
+            }
         }
     }
 

@@ -80,10 +80,10 @@ package struct SolverPolicy: Hashable, Sendable {
     ///
     /// Default 0.5 %.
     package var floor = ByBand(all: 0.005)
-    /// All floors of a row together never exceed this share: with very many clusters each floor shrinks.
+    /// All floors of a row together take no more than this share.
     ///
-    /// Default 5 %.
-    package var floorBudget = 0.05
+    /// Where the clusters are too many for it the nearest have floors. Default 10 %.
+    package var floorBudget = 0.10
     /// The largest share of a source's requests that may leave its region, where that has a usable cluster.
     ///
     /// Default 1: no limit.

@@ -60,7 +60,7 @@ struct ConfigurationFilesTests {
                 "region: us\npools:\n  - name: x\n    size: 3",
                 "agent.yaml:4: pools[0].size: is unknown; known here: name"
             ),
-            ("region: us\nregion: eu", "agent.yaml:2: region: stands here twice; remove one"),
+            ("region: us\nregion: eu", "agent.yaml:1: region: stands there twice; remove one"),
             (
                 "region: us\nseats: many",
                 "agent.yaml:2: seats: \"many\" is not valid: use a whole number from 1 to 1024"

@@ -1,10 +1,10 @@
+@testable import DemoProgram
 import FleetModel
 import Foundation
 import NIOCore
 import NIOPosix
+import TestKit
 import Testing
-
-@testable import DemoProgram
 
 @Suite struct DelayLineTests {
     @Test func whatIsSentDuringTheHandshakeDepartsWhenItIsOver() {
@@ -129,15 +129,15 @@ import Testing
             // Far more than the link and the sockets' buffers hold: most of it must stay with the sender.
             for _ in 0..<1_024 { client.write(ByteBuffer(repeating: 1, count: 65_536), promise: nil) }
             client.flush()
-            var taken = -1
-            var left = try await client.eventLoop.submit { client.isWritable }.get()
-            // Wait until the amount the sender still holds no longer changes.
-            for _ in 0..<200 where taken != 0 {
-                let before = try await client.getOption(.bufferedWritableBytes).get()
-                try await Task.sleep(for: .milliseconds(20))
-                taken = before - (try await client.getOption(.bufferedWritableBytes).get())
-                left = try await client.eventLoop.submit { client.isWritable }.get()
+            var held = -1
+            var still = 0
+            try await eventually("the sender's buffer stops shrinking") {
+                let now = try await client.getOption(.bufferedWritableBytes).get()
+                still = now == held ? still + 1 : 0
+                held = now
+                return still == 50
             }
+            let left = try await client.eventLoop.submit { client.isWritable }.get()
             #expect(!left)
             try await client.close()
             try await link.close()

@@ -1,12 +1,12 @@
 import AsyncHTTPClient
+@testable import DemoProgram
 import FleetModel
 import Foundation
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+import TestKit
 import Testing
-
-@testable import DemoProgram
 
 @Suite struct SupervisorTests {
     private let region = RegionName(unchecked: "us-east")
@@ -32,8 +32,7 @@ import Testing
     private func said(_ child: Child) -> String { (try? String(contentsOfFile: child.log, encoding: .utf8)) ?? "" }
 
     private func until(_ condition: () -> Bool) async throws {
-        for _ in 0..<1_000 where !condition() { try await Task.sleep(for: .milliseconds(10)) }
-        try #require(condition())
+        try await eventually("the children are so", condition)
     }
 
     @Test func aChildThatEndsByItselfIsReportedAndItsWordsAreInItsLog() async throws {

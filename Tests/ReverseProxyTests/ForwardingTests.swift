@@ -61,7 +61,7 @@ import Testing
             }
             try await world.director.record.wait { $0.terminal.count == 3 }
             #expect(upstream.connections == 1)
-            #expect(world.proxy.counters.upstreamIdle == 1)
+            #expect(try await world.countersAtRest().upstreamIdle == 1)
         }
         try await upstream.stop()
     }

@@ -52,6 +52,12 @@ struct ProxyWorld {
 
     func client() async throws -> Peer { try await Peer.connect(to: self.address) }
 
+    /// The counters after every event loop has finished what it was doing.
+    func countersAtRest() async throws -> ProxyCounters {
+        _ = try await self.proxy.bufferedBytes()
+        return self.proxy.counters
+    }
+
     /// Runs a proxy for the length of a test and holds it to its promise: every forward has one terminal outcome,
     /// and nothing stays in flight.
     static func with(

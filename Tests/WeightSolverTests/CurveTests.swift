@@ -34,7 +34,10 @@ struct CurveTests {
         func cost(_ load: Double) -> Double { load * curve.at(load).delay }
         for load in [5.0, 20, 35, 38, 45] {
             let h = 1e-4
-            #expect(abs((cost(load + h) - cost(load - h)) / (2 * h) - curve.at(load).marginal) < 1e-5 * curve.at(load).marginal)
+            #expect(
+                abs((cost(load + h) - cost(load - h)) / (2 * h) - curve.at(load).marginal) < 1e-5
+                    * curve.at(load).marginal
+            )
             let bend = (curve.at(load + h).marginal - curve.at(load - h).marginal) / (2 * h)
             #expect(abs(bend - curve.at(load).curvature) < 1e-4 * curve.at(load).curvature)
         }

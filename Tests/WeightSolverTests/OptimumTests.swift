@@ -77,4 +77,22 @@ struct OptimumTests {
         #expect(first.cost == second.cost)
         #expect(first.failover.map(\.tables) == second.failover.map(\.tables))
     }
+
+    @Test func `what a solver has solved before does not show in its answers`() throws {
+        var used = Solver()
+        for (sources, clusters) in [(3, 3), (9, 7), (9, 6), (9, 5), (40, 60), (9, 6)] {
+            let problem = try Fleets.random(
+                sources: sources,
+                clusters: clusters,
+                load: 0.8,
+                seed: UInt64(clusters),
+                policy: SolverPolicy()
+            )
+            var memory = SolverMemory()
+            let answer = used.solve(problem, memory: &memory)
+            let fresh = Fleets.solve(problem)
+            #expect(answer.tables == fresh.tables)
+            #expect(answer.failover.map(\.tables) == fresh.failover.map(\.tables))
+        }
+    }
 }

@@ -1,10 +1,11 @@
-@testable import DemoProgram
 import FleetModel
 import Foundation
 import NIOCore
 import NIOPosix
 import TestKit
 import Testing
+
+@testable import DemoProgram
 
 @Suite struct DelayLineTests {
     @Test func whatIsSentDuringTheHandshakeDepartsWhenItIsOver() {

@@ -1,5 +1,4 @@
 import AsyncHTTPClient
-@testable import DemoProgram
 import FleetModel
 import Foundation
 import NIOHTTP1
@@ -7,6 +6,8 @@ import NIOPosix
 import Synchronization
 import TestKit
 import Testing
+
+@testable import DemoProgram
 
 @Suite struct SupervisorTests {
     private let region = RegionName(unchecked: "us-east")

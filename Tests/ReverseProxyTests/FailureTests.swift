@@ -139,8 +139,8 @@ import Testing
     }
 
     @Test func `when every target refuses the client learns it, and may ask again`() async throws {
-        let (first, second, third) = (try await deadAddress(), try await deadAddress(), try await deadAddress())
-        try await ProxyWorld.with([first, second, third]) { world in
+        let dead = [try DeadAddress(), try DeadAddress(), try DeadAddress()]
+        try await ProxyWorld.with(dead.map(\.address)) { world in
             let client = try await world.client()
             client.send(.post(body: "prompt"))
             let answer = try await client.receive("}}")
@@ -149,6 +149,7 @@ import Testing
             client.send(.get())
             try await client.receive("}}", times: 2)
         }
+        withExtendedLifetime(dead) {}
     }
 
     @Test(arguments: [false, true])
@@ -203,7 +204,7 @@ import Testing
 
     @Test func `a client that stops in the middle of its body is answered and let go`() async throws {
         let upstream = try await Upstream.start()
-        try await ProxyWorld.with([upstream.address], settings: { $0.clientTimeout = 0.5 }) { world in
+        try await ProxyWorld.with([upstream.address], settings: { $0.clientTimeout = 2 }) { world in
             let client = try await world.client()
             client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf")
             let model = try await upstream.connection(0)
@@ -214,7 +215,7 @@ import Testing
     }
 
     @Test func `a client that says nothing is let go`() async throws {
-        try await ProxyWorld.with([], settings: { $0.clientTimeout = 0.5 }) { world in
+        try await ProxyWorld.with([], settings: { $0.clientTimeout = 2 }) { world in
             let client = try await world.client()
             #expect(try await client.receiveClose() == "")
         }

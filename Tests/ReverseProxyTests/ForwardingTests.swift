@@ -67,9 +67,9 @@ import Testing
     }
 
     @Test func `a target that refuses is left for the next`() async throws {
-        let dead = try await deadAddress()
+        let dead = try DeadAddress()
         let upstream = try await Upstream.start()
-        try await ProxyWorld.with([dead, upstream.address]) { world in
+        try await ProxyWorld.with([dead.address, upstream.address]) { world in
             let client = try await world.client()
             client.send(.post(body: "hello"))
             let model = try await upstream.connection(0)
@@ -79,6 +79,7 @@ import Testing
             #expect(world.director.record.value.failures == [.connectionRefused])
             #expect(world.proxy.counters.retries == 1)
         }
+        withExtendedLifetime(dead) {}
         try await upstream.stop()
     }
 }

@@ -9,9 +9,9 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct LoadTests {
     @Test func `a prompt of a megabyte is carried whole, also to the second target`() async throws {
-        let dead = try await deadAddress()
+        let dead = try DeadAddress()
         let upstream = try await Upstream.start()
-        try await ProxyWorld.with([dead, upstream.address]) { world in
+        try await ProxyWorld.with([dead.address, upstream.address]) { world in
             let client = try await world.client()
             let size = 1 << 20
             client.send(.post(body: String(repeating: "p", count: size - 1) + "!"))
@@ -21,6 +21,7 @@ import Testing
             model.send(.ok)
             try await client.receive("\r\n\r\nok")
         }
+        withExtendedLifetime(dead) {}
         try await upstream.stop()
     }
 

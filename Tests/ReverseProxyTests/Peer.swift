@@ -1,4 +1,5 @@
 import FleetModel
+import Glibc
 import NIOCore
 import NIOPosix
 
@@ -53,7 +54,17 @@ final class Peer: Sendable {
 
     @discardableResult
     func receive(_ text: String, times: Int = 1) async throws -> String {
-        try await self.state.wait { $0.text.ranges(of: text).count >= times }.text
+        do {
+            return try await self.state.wait { $0.text.ranges(of: text).count >= times }.text
+        } catch {
+            throw Unheard(awaited: text, heard: self.state.value)
+        }
+    }
+
+    /// What a test waited for in vain.
+    struct Unheard: Error {
+        let awaited: String
+        let heard: State
     }
 
     /// Everything up to the close.
@@ -128,9 +139,27 @@ final class Upstream: Sendable {
     }
 }
 
-/// An address at which nobody listens: a listener had it a moment ago.
-func deadAddress() async throws -> EndpointAddress {
-    let upstream = try await Upstream.start()
-    try await upstream.stop()
-    return upstream.address
+/// An address that refuses every connection for as long as it is held: its port is bound and nobody listens, so no
+/// other test can be given it.
+final class DeadAddress: Sendable {
+    let address: EndpointAddress
+    private let socket: CInt
+
+    init() throws {
+        let socket = Glibc.socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, length) == 0 && getsockname(socket, $0, &length) == 0
+            }
+        }
+        self.socket = socket
+        self.address = EndpointAddress(host: "127.0.0.1", port: Int(UInt16(bigEndian: name.sin_port)))
+        guard isBound else { throw IOError(errnoCode: errno, reason: "bind") }
+    }
+
+    deinit { close(self.socket) }
 }

@@ -68,6 +68,8 @@ struct ProxyWorld {
     ) async throws {
         var settings = ProxySettings()
         settings.drainTimeout = 0.05
+        // A busy machine must not look like an upstream that is out of reach.
+        settings.connectTimeout = 30
         change(&settings)
         let director = ListDirector(upstreams, requestHeaders: requestHeaders)
         let bound = Watched<EndpointAddress?>(nil)
@@ -85,7 +87,12 @@ struct ProxyWorld {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await lifecycle.run() }
             let address = try #require(try await bound.wait { $0 != nil })
-            try await body(ProxyWorld(proxy: proxy, address: address, director: director, lifecycle: lifecycle))
+            do {
+                try await body(ProxyWorld(proxy: proxy, address: address, director: director, lifecycle: lifecycle))
+            } catch {
+                Issue.record("\(error); \(proxy.counters); \(director.record.value.outcomes)")
+                throw error
+            }
             await lifecycle.triggerGracefulShutdown()
             try await group.waitForAll()
         }

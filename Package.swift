@@ -49,7 +49,7 @@ struct Product {
     static let yams = Product(name: "Yams", package: "Yams")
 }
 
-/// Where a room stands. The pure floors are what `HOUSE=core` builds.
+/// Where a room stands.
 enum Floor {
     case words, thinking, doors, programs, proving
 }
@@ -75,7 +75,10 @@ struct Room {
             self.isExecutable
             ? .executableTarget(name: self.name, dependencies: dependencies, path: self.path, swiftSettings: strict)
             : .target(
-                name: self.name, dependencies: dependencies, exclude: self.exclude, swiftSettings: strict
+                name: self.name,
+                dependencies: dependencies,
+                exclude: self.exclude,
+                swiftSettings: strict
             )
         guard self.isTested else { return [target] }
         let tests = Target.testTarget(
@@ -94,17 +97,27 @@ let rooms: [Room] = [
     Room(name: "FleetModel", floor: .words, testUses: ["TestKit"]),
     Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
     Room(
-        name: "WireProtocol", floor: .words, pure: false, uses: ["FleetModel"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf], testUses: ["TestKit"], exclude: ["proto"]
+        name: "WireProtocol",
+        floor: .words,
+        pure: false,
+        uses: ["FleetModel"],
+        products: [.protobuf, .grpcCore, .grpcProtobuf],
+        testUses: ["TestKit"],
+        exclude: ["proto"]
     ),
 
     // Thinking rooms
     Room(
-        name: "EngineModel", floor: .thinking, uses: ["FleetModel", "Exposition"], products: [.deque],
+        name: "EngineModel",
+        floor: .thinking,
+        uses: ["FleetModel", "Exposition"],
+        products: [.deque],
         testUses: ["TestKit"]
     ),
     Room(
-        name: "EngineSignals", floor: .thinking, uses: ["FleetModel", "Exposition"],
+        name: "EngineSignals",
+        floor: .thinking,
+        uses: ["FleetModel", "Exposition"],
         testUses: ["TestKit", "EngineModel"]
     ),
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
@@ -114,99 +127,168 @@ let rooms: [Room] = [
 
     // Doors
     Room(
-        name: "ConfigurationFiles", floor: .doors, pure: false, uses: ["FleetModel"], products: [.yams]
+        name: "ConfigurationFiles",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel"],
+        products: [.yams]
     ),
     Room(
-        name: "EngineScraping", floor: .doors, pure: false, uses: ["FleetModel", "EngineSignals"],
-        products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .lifecycle], testUses: ["TestKit"]
+        name: "EngineScraping",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel", "EngineSignals"],
+        products: [.asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .lifecycle],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "GossipTransport", floor: .doors, pure: false, uses: ["FleetModel", "WireProtocol"],
-        products: [.grpcCore, .grpcProtobuf, .protobuf], testUses: ["TestKit"], testProducts: [.grpcInProcess]
-    ),
-    Room(
-        name: "Observability", floor: .doors, pure: false, uses: ["Exposition"],
-        products: [.logging, .hummingbird, .nioCore, .lifecycle], testUses: ["TestKit"],
-        testProducts: [.asyncHTTPClient]
-    ),
-    Room(
-        name: "PlanStream", floor: .doors, pure: false, uses: ["FleetModel", "Leadership", "WireProtocol"],
-        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto], testUses: ["TestKit"],
+        name: "GossipTransport",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel", "WireProtocol"],
+        products: [.grpcCore, .grpcProtobuf, .protobuf],
+        testUses: ["TestKit"],
         testProducts: [.grpcInProcess]
     ),
     Room(
-        name: "ReverseProxy", floor: .doors, pure: false, uses: ["FleetModel"],
-        products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle], testUses: ["TestKit"],
+        name: "Observability",
+        floor: .doors,
+        pure: false,
+        uses: ["Exposition"],
+        products: [.logging, .hummingbird, .nioCore, .lifecycle],
+        testUses: ["TestKit"],
+        testProducts: [.asyncHTTPClient]
+    ),
+    Room(
+        name: "PlanStream",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel", "Leadership", "WireProtocol"],
+        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
+        testUses: ["TestKit"],
+        testProducts: [.grpcInProcess]
+    ),
+    Room(
+        name: "ReverseProxy",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel"],
+        products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle],
+        testUses: ["TestKit"],
         testProducts: [.nioEmbedded]
     ),
     Room(name: "StateStore", floor: .doors, testUses: ["TestKit"]),
     Room(
-        name: "StateStoreSQLite", floor: .doors, pure: false, uses: ["StateStore"],
-        products: [.grdb], testUses: ["TestKit"]
+        name: "StateStoreSQLite",
+        floor: .doors,
+        pure: false,
+        uses: ["StateStore"],
+        products: [.grdb],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "WireTransport", floor: .doors, pure: false, uses: ["FleetModel"],
-        products: [.grpcCore, .grpcTransport, .lifecycle], testUses: ["TestKit", "GossipTransport", "WireProtocol"]
+        name: "WireTransport",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel"],
+        products: [.grpcCore, .grpcTransport, .lifecycle],
+        testUses: ["TestKit", "GossipTransport", "WireProtocol"]
     ),
 
     // Programs
     Room(
-        name: "ProgramShell", floor: .programs, pure: false, uses: ["ConfigurationFiles", "Observability"],
-        products: [.argumentParser, .logging, .lifecycle, .unixSignals], testUses: ["TestKit"]
+        name: "ProgramShell",
+        floor: .programs,
+        pure: false,
+        uses: ["ConfigurationFiles", "Observability"],
+        products: [.argumentParser, .logging, .lifecycle, .unixSignals],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "EngineProgram", floor: .programs, pure: false, uses: ["EngineModel", "Exposition", "ProgramShell"],
+        name: "EngineProgram",
+        floor: .programs,
+        pure: false,
+        uses: ["EngineModel", "Exposition", "ProgramShell"],
         products: [
             .argumentParser, .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
         ],
-        testUses: ["TestKit"], testProducts: [.asyncHTTPClient, .nioHTTP1]
+        testUses: ["TestKit"],
+        testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),
     Room(
-        name: "AgentProgram", floor: .programs, pure: false,
+        name: "AgentProgram",
+        floor: .programs,
+        pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
             "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "HubProgram", floor: .programs, pure: false,
+        name: "HubProgram",
+        floor: .programs,
+        pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "GossipCore", "GossipTransport", "Leadership",
-            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
+            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver",
+            "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "GatewayProgram", floor: .programs, pure: false,
+        name: "GatewayProgram",
+        floor: .programs,
+        pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "GossipTransport", "Leadership", "Observability",
             "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix], testUses: ["TestKit"]
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel"],
+        name: "DemoProgram",
+        floor: .programs,
+        pure: false,
+        uses: ["FleetModel"],
         products: [
-            .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage, .unixSignals,
+            .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage,
+            .unixSignals,
         ],
         testUses: ["TestKit"]
     ),
     Room(
-        name: "OperatorCLI", floor: .programs, pure: false, uses: ["FleetModel", "WeightSolver"],
-        products: [.argumentParser], testUses: ["TestKit"]
+        name: "OperatorCLI",
+        floor: .programs,
+        pure: false,
+        uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser],
+        testUses: ["TestKit"]
     ),
     Room(
-        name: "isobar", floor: .programs, pure: false,
+        name: "isobar",
+        floor: .programs,
+        pure: false,
         uses: ["AgentProgram", "DemoProgram", "EngineProgram", "GatewayProgram", "HubProgram", "OperatorCLI"],
-        products: [.argumentParser], isTested: false, isExecutable: true
+        products: [.argumentParser],
+        isTested: false,
+        isExecutable: true
     ),
 
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
-        name: "isobar-bench", floor: .proving, pure: false, uses: ["FleetModel", "WeightSolver"],
-        products: [.argumentParser], isTested: false, isExecutable: true, path: "testenv/benchmarks"
+        name: "isobar-bench",
+        floor: .proving,
+        pure: false,
+        uses: ["FleetModel", "WeightSolver"],
+        products: [.argumentParser],
+        isTested: false,
+        isExecutable: true,
+        path: "testenv/benchmarks"
     ),
 ]
 

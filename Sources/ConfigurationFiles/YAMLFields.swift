@@ -114,7 +114,10 @@ package struct YAMLFields {
     ) throws(ConfigurationError) -> Int? {
         try self.optional(name) { text in
             guard let number = Int(text), range.contains(number) else {
-                throw OutOfBounds(text: text, rule: "use a whole number from \(range.lowerBound) to \(range.upperBound)")
+                throw OutOfBounds(
+                    text: text,
+                    rule: "use a whole number from \(range.lowerBound) to \(range.upperBound)"
+                )
             }
             return number
         } ?? fallback

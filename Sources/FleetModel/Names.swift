@@ -151,7 +151,8 @@ package struct EndpointAddress: Hashable, Sendable, Comparable, CustomStringConv
 extension String {
     fileprivate var isDNSLabel: Bool {
         func isLetterOrDigit(_ byte: UInt8) -> Bool {
-            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
         }
         guard (1...63).contains(self.utf8.count), let first = self.utf8.first, let last = self.utf8.last else {
             return false

@@ -82,7 +82,9 @@ package struct FailoverRows: Hashable, Sendable {
     }
 }
 
-/// The plan of one pool. Pools share no servers, so each is solved alone.
+/// The plan of one pool.
+///
+/// Pools share no servers, so each is solved alone.
 package struct PoolPlan: Hashable, Sendable {
     package var pool: PoolName
     /// Sorted by name.

@@ -4,7 +4,7 @@ package struct EndpointLoad: Hashable, Sendable {
     package var running: Int
     /// Requests that the server has accepted and not begun.
     package var waiting: Int
-    /// KV-cache use, 0 to 1; `nil` when the server does not say. The maximum over its ranks.
+    /// KV-cache use, 0 to 1: the maximum over its ranks; `nil` when the server does not say.
     package var kvUse: Double?
 
     package init(running: Int, waiting: Int, kvUse: Double?) {

@@ -14,7 +14,8 @@ struct GatewayCounts: Sendable {
 
     /// The bounds of vLLM's own histogram, in seconds.
     static let ttftBounds = [
-        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2_560,
+        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
+        2_560,
     ]
 
     private(set) var picks: [PickKey: UInt64] = [:]
@@ -108,7 +109,11 @@ extension ProxyCounters {
             page.single("isobar_gateway_\(name)", .gauge, help: help, Double(value))
         }
         counter("requests", "Requests begun.", self.requests)
-        counter("requests_malformed", "Requests refused as malformed, too large or not to be proxied.", self.requestsRefused)
+        counter(
+            "requests_malformed",
+            "Requests refused as malformed, too large or not to be proxied.",
+            self.requestsRefused
+        )
         counter("retries", "Tries after the first of a request.", self.retries)
         counter("stale_connections", "Kept connections that turned out to be closed.", self.staleConnections)
         counter("cuts", "Answers cut in the middle because the upstream died.", self.cuts)

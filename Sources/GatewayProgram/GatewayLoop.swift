@@ -9,6 +9,7 @@ import RequestRouting
 import ServiceLifecycle
 import WireProtocol
 import WireTransport
+
 /// Everything that a gateway does beside requests: it hears plans and samples, probes peers, and reports.
 ///
 /// None of it is on a request's way, and none of it has to succeed for requests to go on.

@@ -5,6 +5,7 @@ import Leadership
 import Observability
 import RequestRouting
 import ReverseProxy
+
 /// What `GET /v1/status` of a gateway says; times in seconds.
 struct GatewayStatus: Codable, Sendable {
     struct PlanInUse: Codable, Sendable {

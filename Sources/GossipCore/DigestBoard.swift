@@ -43,6 +43,7 @@ package struct DigestBoard: Sendable {
     /// Joins one frame.
     ///
     /// - Parameters:
+    ///   - frame: The frame.
     ///   - carriedAge: How old the frame was on arrival, in seconds.
     ///   - now: The receiver's clock.
     /// - Returns: What stood there before, or `nil` for a new cluster.

@@ -42,7 +42,11 @@ package struct SampleWatcher<Transport: ClientTransport>: Sendable {
     private let now: @Sendable () -> Seconds
     private let onEvent: @Sendable (WatcherEvent) -> Void
 
-    /// - Parameter now: The clock on which the samples' times are to stand.
+    /// - Parameters:
+    ///   - client: The connection to the agent.
+    ///   - gateway: Who watches.
+    ///   - now: The clock on which the samples' times are to stand.
+    ///   - onEvent: Called with every batch and every fault; it must not block.
     package init(
         client: GRPCClient<Transport>,
         gateway: GatewayName,

@@ -89,7 +89,8 @@ struct PlanLoop: Service {
             "plan accepted",
             metadata: [
                 "plan": "\(version)", "cause": "\(cause)",
-                "frames": "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
+                "frames":
+                    "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
             ]
         )
         return true

@@ -46,7 +46,9 @@ struct PlanRecord: Sendable {
     /// - Returns: The record, and the plan that the last leader left.
     static func lead(in store: any StateStore) async throws -> (record: PlanRecord, plan: Plan?) {
         _ = try await store.commit(StoreTransaction([.delete(key: self.leaderKey)]))
-        _ = try await store.commit(StoreTransaction(when: [.absent(key: self.leaderKey)], [.put(key: self.leaderKey, value: [])]))
+        _ = try await store.commit(
+            StoreTransaction(when: [.absent(key: self.leaderKey)], [.put(key: self.leaderKey, value: [])])
+        )
         guard let leader = try await store.get(self.leaderKey) else {
             throw StoredStateError(key: self.leaderKey, reason: "was taken by another hub")
         }

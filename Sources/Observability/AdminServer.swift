@@ -61,7 +61,11 @@ package struct AdminServer: Service {
     private let pages: AdminPages
     private let onListening: @Sendable (Int) -> Void
 
-    /// - Parameter onListening: Told the port, once, when the server listens.
+    /// - Parameters:
+    ///   - host: The address to listen on.
+    ///   - port: 0 for any that is free.
+    ///   - pages: What to show.
+    ///   - onListening: Told the port, once, when the server listens.
     package init(
         host: String,
         port: Int,

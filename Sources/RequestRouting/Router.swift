@@ -30,6 +30,8 @@ package struct Router: Sendable {
     /// - Parameters:
     ///   - region: Where this gateway stands.
     ///   - peers: The gateways of other regions.
+    ///   - policy: How clusters are chosen.
+    ///   - settings: The limits.
     package init(
         region: RegionName,
         peers: [RegionName: [EndpointAddress]],
@@ -49,7 +51,10 @@ package struct Router: Sendable {
 
     /// Takes a plan that has passed the fence.
     ///
-    /// - Parameter confirmed: `false` for a plan from the disk, which no hub has confirmed.
+    /// - Parameters:
+    ///   - plan: The plan.
+    ///   - confirmed: `false` for a plan from the disk, which no hub has confirmed.
+    ///   - now: The gateway's clock.
     package mutating func adopt(_ plan: Plan, confirmed: Bool = true, now: Seconds) {
         for pool in plan.pools {
             let before = self.plan?[pool.pool]?.clusters ?? []
@@ -140,7 +145,7 @@ package struct Router: Sendable {
         return pick
     }
 
-    /// Ends a pick. A second end of the same pick is ignored.
+    /// Ends a pick; a second end of the same pick is ignored.
     package mutating func finished(_ pick: Pick, _ outcome: PickOutcome, now: Seconds) {
         guard self.open.removeValue(forKey: pick.id) != nil else { return }
         switch outcome {

@@ -61,7 +61,9 @@ package struct StoreError: Error, CustomStringConvertible {
     package var description: String { "store: \(self.operation) failed: \(self.reason)" }
 }
 
-/// The replicated state: resources, identities, the accepted plan. Soft state never comes here.
+/// The replicated state: resources, identities, the accepted plan.
+///
+/// Soft state never comes here.
 ///
 /// Its laws are a suite that runs over every store (`StoreLaws` in TestKit): revisions only grow,
 /// a transaction is all or nothing, and a listing is a picture of one revision.

@@ -7,8 +7,9 @@ package struct NeverCameTrue: Error, CustomStringConvertible {
 ///
 /// - Parameters:
 ///   - what: Names the condition in the error.
-///   - within: The deadline, generous: it is not a measurement.
+///   - deadline: The deadline, generous: it is not a measurement.
 ///   - look: Returns the value once it is there, `nil` before.
+/// - Returns: The value.
 /// - Throws: ``NeverCameTrue`` at the deadline, or what `look` throws.
 package func eventually<Value: Sendable>(
     _ what: String,

@@ -62,7 +62,8 @@ package struct StoreLaw: Sendable, CustomStringConvertible {
             let entries = try await store.list(prefix: "")
             try expect(outcome == .conflict && entries.map(\.key) == ["a"], "left \(entries)")
         },
-        StoreLaw(description: "a key made anew has another creation revision, so that old fencing tokens fail") { store in
+        StoreLaw(description: "a key made anew has another creation revision, so that old fencing tokens fail") {
+            store in
             let first = try revision(try await store.commit(StoreTransaction([.put(key: "leader", value: [1])])))
             _ = try await store.commit(StoreTransaction([.delete(key: "leader")]))
             _ = try await store.commit(StoreTransaction([.put(key: "leader", value: [2])]))

@@ -12,7 +12,9 @@ package struct WireClient: Service {
     package let address: EndpointAddress
     package let client: GRPCClient<Transport>
 
-    /// - Parameter field: The configuration's field that the address comes from, for messages.
+    /// - Parameters:
+    ///   - address: The other end.
+    ///   - field: The configuration's field that the address comes from, for messages.
     /// - Throws: ``WireRefusal`` for an address off loopback, where plain text is not allowed.
     package init(to address: EndpointAddress, field: String) throws {
         try WireRefusal.check(address, field: field)

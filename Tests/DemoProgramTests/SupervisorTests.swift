@@ -109,7 +109,7 @@ import Testing
 
     @Test func aChildThatEndsBeforeItIsReadyStopsTheStartWithTheEndOfItsLog() async throws {
         try await withFolder { folder in
-            let http = HTTPClient(eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+            let http = HTTPClient.shared
             let supervisor = Supervisor(executable: "/bin/sh", lifeline: try Lifeline()) { _, _ in }
             let readiness = Readiness(http: http, supervisor: supervisor, clock: LoadClock()) { _ in }
             let broken = child("hub", "echo first; echo listen 127.0.0.1:9: address in use >&2; exit 1", in: folder)
@@ -122,13 +122,12 @@ import Testing
             #expect(failure?.reason == "ended with exit code 1")
             #expect(failure?.tail == ["first", "listen 127.0.0.1:9: address in use"])
             #expect(failure?.isPortTaken == true)
-            try await http.shutdown()
         }
     }
 
     @Test func aChildIsReadyWhenItsProbeAnswers() async throws {
         try await withFolder { folder in
-            let http = HTTPClient(eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+            let http = HTTPClient.shared
             let supervisor = Supervisor(executable: "/bin/sh", lifeline: try Lifeline()) { _, _ in }
             let readiness = Readiness(http: http, supervisor: supervisor, clock: LoadClock()) { _ in }
             let server = FakeGateway([.status(.serviceUnavailable, retryAfter: nil), .status(.ok, retryAfter: nil)])
@@ -138,7 +137,6 @@ import Testing
                 try await readiness.wait(for: [gateway])
             }
             #expect(server.requests.count == 2)
-            try await http.shutdown()
         }
     }
 

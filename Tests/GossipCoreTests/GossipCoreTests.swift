@@ -1,7 +1,8 @@
 import FleetModel
-@testable import GossipCore
 import TestKit
 import Testing
+
+@testable import GossipCore
 
 private func frame(_ cluster: String, _ incarnation: UInt64, _ sequence: UInt64) throws -> DigestFrame {
     DigestFrame(

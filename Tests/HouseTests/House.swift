@@ -135,7 +135,9 @@ enum House {
         var imports: [(String, Int)] = []
         var code: [(Int, String)] = []
         for (index, line) in lines.enumerated() {
-            let text = line.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init)
+            let text = line.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false).first.map(
+                String.init
+            )
             guard let text, !text.allSatisfy(\.isWhitespace) else { continue }
             let words = text.split(separator: " ")
             if let place = words.firstIndex(of: "import"), place <= 2, words.count > place + 1 {

@@ -32,7 +32,10 @@ struct MessageTests {
             region: try RegionName("us-east"),
             agent: try AgentName("us-east-a-0"),
             interval: 1,
-            digests: [try self.digest(), PoolDigest(pool: try PoolName("qwen"), state: .down, endpointsReady: 0, endpointsKnown: 1)]
+            digests: [
+                try self.digest(),
+                PoolDigest(pool: try PoolName("qwen"), state: .down, endpointsReady: 0, endpointsKnown: 1),
+            ]
         )
     }
 

@@ -1,0 +1,49 @@
+# Everything a developer or CI runs, by name. `make help` lists it.
+SWIFT       ?= swift
+JOBS        ?= 2
+CONFIG      ?= release
+BUILD       := $(SWIFT) build -j $(JOBS) -c $(CONFIG) --scratch-path .build$(if $(filter release,$(CONFIG)),-release)
+ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
+TRACE       := testenv/traces/azure2023_conv_2000.csv
+
+.PHONY: help setup build run test core lint format bench bench-report demo-check clean
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Install what the build needs (Debian 12; needs root)
+	testenv/setup
+
+build:  ## Build the binary: CONFIG=release (default) or debug
+	$(BUILD) --product isobar
+
+run: build  ## Build, then run three regions on this machine with a real trace
+	$(ISOBAR) demo --trace $(TRACE) --rate 6
+
+test:  ## Build and run every test (debug)
+	$(SWIFT) build -j $(JOBS) --build-tests
+	$(SWIFT) test --skip-build --disable-xctest
+
+core:  ## Build and test only the pure rooms: seconds, and no package but Collections
+	HOUSE=core $(SWIFT) test -j $(JOBS) --scratch-path .build-core --disable-xctest
+
+lint:  ## Check the format of everything that is not generated
+	$(SWIFT) format lint --strict --parallel Package.swift $$(git ls-files '*.swift' | grep -v -e /Generated/ -e '^Package.swift')
+
+format:  ## Format everything that is not generated
+	$(SWIFT) format --in-place --parallel Package.swift $$(git ls-files '*.swift' | grep -v -e /Generated/ -e '^Package.swift')
+
+demo-check: build  ## A 20-second demo that must answer every request
+	testenv/demo-check $(ISOBAR)
+
+bench: $(addprefix bench-,solver)  ## Run every benchmark
+
+bench-%:  ## Run one benchmark, such as bench-solver
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@.build-release/release/isobar-bench $*
+
+bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
+	testenv/bench-report
+
+clean:  ## Remove what was built
+	rm -rf .build .build-release .build-core

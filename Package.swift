@@ -157,7 +157,7 @@ let rooms: [Room] = [
         uses: ["Exposition"],
         products: [.logging, .hummingbird, .nioCore, .lifecycle],
         testUses: ["TestKit"],
-        testProducts: [.asyncHTTPClient]
+        testProducts: [.asyncHTTPClient, .nioHTTP1]
     ),
     Room(
         name: "PlanStream",

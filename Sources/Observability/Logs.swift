@@ -67,11 +67,11 @@ struct LineLogHandler: LogHandler {
         facts: Logger.Metadata,
         json: Bool
     ) -> String {
-        let stamp = time.formatted(.iso8601.year().month().day().time(includingFractionalSeconds: true))
+        let stamp = time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         let sorted = facts.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
         guard json else {
             let tail = sorted.map { " \($0.0)=\($0.1)" }.joined()
-            return "\(stamp.suffix(13)) \(level.rawValue.uppercased()) \(label): \(message)\(tail)\n"
+            return "\(stamp.dropLast().suffix(12)) \(level.rawValue.uppercased()) \(label): \(message)\(tail)\n"
         }
         let fields = [("time", stamp), ("level", level.rawValue), ("logger", label), ("message", message)] + sorted
         return "{" + fields.map { "\(quoted($0.0)):\(quoted($0.1))" }.joined(separator: ",") + "}\n"

@@ -42,7 +42,7 @@ package struct WireServer: Service {
                     } onGracefulShutdown: {
                         self.server.beginGracefulShutdown()
                     }
-                } catch let error as RuntimeError {
+                } catch let error as RuntimeError where !Task.isCancelled {
                     throw WireRefusal(
                         field: "listen",
                         address: self.address.description,

@@ -111,6 +111,7 @@ let rooms: [Room] = [
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
 
     // Doors
     Room(
@@ -172,8 +173,9 @@ let rooms: [Room] = [
     Room(
         name: "HubProgram", floor: .programs, pure: false,
         uses: [
-            "FleetModel", "ConfigurationFiles", "Exposition", "GossipCore", "GossipTransport", "Leadership",
-            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
+            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
+            "WeightSolver", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle], testUses: ["TestKit"]
     ),

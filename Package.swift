@@ -140,6 +140,7 @@ let rooms: [Room] = [
         products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle], testUses: ["TestKit"],
         testProducts: [.nioEmbedded]
     ),
+    Room(name: "WorkloadTraces", floor: .doors, pure: false, uses: ["FleetModel"]),
     Room(name: "StateStore", floor: .doors, testUses: ["TestKit"]),
     Room(
         name: "StateStoreSQLite", floor: .doors, pure: false, uses: ["StateStore"],
@@ -188,14 +189,15 @@ let rooms: [Room] = [
         products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix], testUses: ["TestKit"]
     ),
     Room(
-        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel"],
+        name: "DemoProgram", floor: .programs, pure: false, uses: ["FleetModel", "WorkloadTraces"],
         products: [
             .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage, .unixSignals,
         ],
         testUses: ["TestKit"]
     ),
     Room(
-        name: "OperatorCLI", floor: .programs, pure: false, uses: ["FleetModel", "WeightSolver"],
+        name: "OperatorCLI", floor: .programs, pure: false,
+        uses: ["ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "WeightSolver", "WorkloadTraces"],
         products: [.argumentParser], testUses: ["TestKit"]
     ),
     Room(
@@ -206,6 +208,13 @@ let rooms: [Room] = [
 
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["StateStore"]),
+    Room(
+        name: "FleetSimulator", floor: .proving,
+        uses: [
+            "EngineModel", "EngineSignals", "Exposition", "FleetModel", "FleetPlanning", "GossipCore", "Leadership",
+            "RequestRouting", "TestKit", "WeightSolver",
+        ]
+    ),
     Room(
         name: "isobar-bench", floor: .proving, pure: false, uses: ["FleetModel", "WeightSolver"],
         products: [.argumentParser], isTested: false, isExecutable: true, path: "testenv/benchmarks"

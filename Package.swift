@@ -124,6 +124,7 @@ let rooms: [Room] = [
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
 
     // Doors
     Room(
@@ -177,6 +178,7 @@ let rooms: [Room] = [
         testUses: ["TestKit"],
         testProducts: [.nioEmbedded]
     ),
+    Room(name: "WorkloadTraces", floor: .doors, pure: false, uses: ["FleetModel"]),
     Room(name: "StateStore", floor: .doors, testUses: ["TestKit"]),
     Room(
         name: "StateStoreSQLite",
@@ -231,9 +233,9 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "FleetModel", "ConfigurationFiles", "Exposition", "GossipCore", "GossipTransport", "Leadership",
-            "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite", "WeightSolver",
-            "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
+            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
+            "WeightSolver", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle],
         testUses: ["TestKit"]
@@ -253,7 +255,7 @@ let rooms: [Room] = [
         name: "DemoProgram",
         floor: .programs,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "WorkloadTraces"],
         products: [
             .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage,
             .unixSignals,
@@ -264,7 +266,7 @@ let rooms: [Room] = [
         name: "OperatorCLI",
         floor: .programs,
         pure: false,
-        uses: ["FleetModel", "WeightSolver"],
+        uses: ["ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "WeightSolver", "WorkloadTraces"],
         products: [.argumentParser],
         testUses: ["TestKit"]
     ),
@@ -280,6 +282,14 @@ let rooms: [Room] = [
 
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
+    Room(
+        name: "FleetSimulator",
+        floor: .proving,
+        uses: [
+            "EngineModel", "EngineSignals", "Exposition", "FleetModel", "FleetPlanning", "GossipCore", "Leadership",
+            "RequestRouting", "TestKit", "WeightSolver",
+        ]
+    ),
     Room(
         name: "isobar-bench",
         floor: .proving,

@@ -1,6 +1,7 @@
 package import ArgumentParser
 import FleetModel
 import Foundation
+import WorkloadTraces
 
 extension DemoPolicy: ExpressibleByArgument {}
 

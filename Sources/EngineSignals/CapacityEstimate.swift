@@ -92,7 +92,7 @@ struct CapacityEstimate: Sendable {
     private var currentCapacity: Double? {
         guard let model = self.model, let lengthOut = self.lengthOut, self.greatestThroughput > 0 else { return nil }
         var capacity = model.throughput(running: self.seats, lengthIn: self.lengthIn, lengthOut: lengthOut)
-        if self.isSaturated, let measured = self.saturatedThroughput { capacity = 0.3 * capacity + 0.7 * measured }
+        if self.settings.learnsFromSaturation, self.isSaturated, let measured = self.saturatedThroughput { capacity = 0.3 * capacity + 0.7 * measured }
         return min(capacity, self.trust * self.greatestThroughput)
     }
 

@@ -14,16 +14,20 @@ package struct SignalSettings: Hashable, Sendable {
     ///
     /// 8.7e-6 for Llama-8B, 4e-6 for Qwen-32B, 2.3e-6 for Llama-70B; only the prior of an idle engine uses it.
     package var kvTokenPerWeights: Double
+    /// Whether what an endpoint finishes while requests wait outweighs the model of its steps.
+    package var learnsFromSaturation: Bool
 
     package init(
         maxRunning: Int? = nil,
         staleAfterFailures: Int = 3,
         staleAfter: Seconds = 2,
-        kvTokenPerWeights: Double = 5e-6
+        kvTokenPerWeights: Double = 5e-6,
+        learnsFromSaturation: Bool = true
     ) {
         self.maxRunning = maxRunning
         self.staleAfterFailures = staleAfterFailures
         self.staleAfter = staleAfter
         self.kvTokenPerWeights = kvTokenPerWeights
+        self.learnsFromSaturation = learnsFromSaturation
     }
 }

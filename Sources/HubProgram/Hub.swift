@@ -1,4 +1,5 @@
 import FleetModel
+import FleetPlanning
 import GossipCore
 import GossipTransport
 import Leadership
@@ -74,7 +75,7 @@ extension Hub: DigestReceiver {
             do throws(FrameRefusal) {
                 let before = try state.mind.digests.receive(frame, now: now)
                 state.counts.framesAccepted += 1
-                return Self.isAlarming(frame, after: before)
+                return frame.isAlarming(after: before)
             } catch {
                 refusal = error.rawValue
                 state.counts.framesRefused[error, default: 0] += 1
@@ -94,15 +95,6 @@ extension Hub: DigestReceiver {
     func refused(_ error: WireError) {
         self.state.withLock { $0.counts.messagesUnreadable += 1 }
         self.logger.warning("digest unreadable", metadata: ["reason": "\(error)"])
-    }
-
-    /// A pool that went down, began to drain or lost endpoints is not left for the next tick.
-    private static func isAlarming(_ frame: DigestFrame, after before: DigestFrame?) -> Bool {
-        guard let before else { return true }
-        return frame.digests.contains { digest in
-            guard let old = before.digests.first(where: { $0.pool == digest.pool }) else { return true }
-            return digest.state != old.state || digest.endpointsReady < old.endpointsReady
-        }
     }
 }
 

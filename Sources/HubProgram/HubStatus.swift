@@ -1,5 +1,6 @@
 import Exposition
 import FleetModel
+import FleetPlanning
 import GossipCore
 import Observability
 import WireProtocol

@@ -1,4 +1,5 @@
 import FleetModel
+import FleetPlanning
 import Leadership
 import Logging
 import Observability

@@ -186,11 +186,14 @@ package struct Router: Sendable {
             return (usable[self.turn % usable.count], .policy)
         case .ours:
             let (weights, reason) = self.weights(for: request, usable: usable, now: now)
-            guard let first = draw(weights, using: &dice), let second = draw(weights, using: &dice) else { return nil }
-            let better =
-                self.estimate(second, request.pool, now: now) < self.estimate(first, request.pool, now: now)
-                ? second : first
-            return (better, reason)
+            guard var best = draw(weights, using: &dice) else { return nil }
+            for _ in 1..<max(1, self.settings.draws) {
+                guard let other = draw(weights, using: &dice), other != best else { continue }
+                if self.estimate(other, request.pool, now: now) < self.estimate(best, request.pool, now: now) {
+                    best = other
+                }
+            }
+            return (best, reason)
         }
     }
 
@@ -270,7 +273,7 @@ package struct Router: Sendable {
         }
         let waiting =
             self.local[pool]?[cluster]?.waiting(now: now, ageMax: self.settings.sampleAgeMax) ?? known.waiting
-        let own = self.sentSince[pool]?[cluster]?.count ?? 0
+        let own = self.settings.countsOwnDispatches ? self.sentSince[pool]?[cluster]?.count ?? 0 : 0
         let queued = Double(max(0, waiting + own - known.freeSeats))
         // Of unknown capacity: as if each request ahead took a second, so that the known are preferred.
         let wait = queued / max(known.capacity ?? 1, 0.001)

@@ -17,6 +17,10 @@ package struct RoutingSettings: Sendable {
     /// How long a dispatch takes to show in a digest at the hub and in a plan from it: agent,
     /// hub tick and the way down, beside half a round trip.
     package var digestDelay: Seconds = 1.5
+    /// Clusters that a request draws by weight, to take the best of them.
+    package var draws = 2
+    /// Whether a cluster's estimate counts what this gateway has sent there since the digest behind the plan.
+    package var countsOwnDispatches = true
 
     package init() {}
 }

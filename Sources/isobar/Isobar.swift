@@ -19,7 +19,7 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
-            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self]),
+            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self, SimulateCommand.self]),
         ]
     )
 }

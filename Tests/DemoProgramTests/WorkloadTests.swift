@@ -1,5 +1,6 @@
 import FleetModel
 import Testing
+import WorkloadTraces
 
 @testable import DemoProgram
 

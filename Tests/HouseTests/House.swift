@@ -29,6 +29,8 @@ enum House {
 
         "EngineModel": Room(floor: .thinking),
         "EngineSignals": Room(floor: .thinking),
+        // One tick of the hub: what was heard, solved.
+        "FleetPlanning": Room(floor: .thinking, neighbours: ["GossipCore", "WeightSolver"]),
         "GossipCore": Room(floor: .thinking),
         "Leadership": Room(floor: .thinking),
         "RequestRouting": Room(floor: .thinking),
@@ -44,6 +46,7 @@ enum House {
         // A store stands on the protocol of stores.
         "StateStoreSQLite": Room(floor: .doors, neighbours: ["StateStore"]),
         "WireTransport": Room(floor: .doors),
+        "WorkloadTraces": Room(floor: .doors),
 
         // What every program does alike: options, log, signals, exit codes.
         "ProgramShell": Room(floor: .programs),
@@ -52,7 +55,8 @@ enum House {
         "EngineProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
         "GatewayProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
         "HubProgram": Room(floor: .programs, neighbours: ["ProgramShell"]),
-        "OperatorCLI": Room(floor: .programs, neighbours: ["ProgramShell"]),
+        // `isobar simulate` is the simulator's face.
+        "OperatorCLI": Room(floor: .programs, neighbours: ["ProgramShell", "FleetSimulator"]),
         "isobar": Room(
             floor: .programs,
             neighbours: [
@@ -60,6 +64,8 @@ enum House {
             ]
         ),
 
+        // It brings its own clock and dice, like a test.
+        "FleetSimulator": Room(floor: .proving, neighbours: ["TestKit"]),
         // The law suite of stores is shared by the tests of every store.
         "TestKit": Room(floor: .proving, neighbours: ["StateStore"]),
     ]

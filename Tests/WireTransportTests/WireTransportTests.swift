@@ -49,7 +49,8 @@ struct WireTransportTests {
         let count = Mutex(0)
         try await withThrowingTaskGroup(of: Void.self) { group in
             let first = try server(try EndpointAddress("127.0.0.1:1").anyPort)
-            let (stop, isStopped) = (Mutex(false), Mutex(false))
+            let stop = Mutex(false)
+            let isStopped = Mutex(false)
             group.addTask {
                 try await withThrowingTaskGroup(of: Void.self) { inner in
                     inner.addTask { try await first.run() }

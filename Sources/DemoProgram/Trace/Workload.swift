@@ -1,5 +1,6 @@
 import FleetModel
 import Foundation
+import WorkloadTraces
 
 /// More, or fewer, requests from one region for a while.
 struct Burst: Hashable, Sendable {

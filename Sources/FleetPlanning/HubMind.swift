@@ -1,28 +1,27 @@
-import FleetModel
-import GossipCore
-import Leadership
-import WeightSolver
+package import FleetModel
+package import GossipCore
+package import WeightSolver
 
 /// What the hub knows and how it turns that into a plan: a value, without clock or store.
 ///
 /// Digests, demand and distances are soft: after a restart they are back within a tick or two.
-struct HubMind: Sendable {
+package struct HubMind: Sendable {
     /// A cluster that no gateway can reach is down when its agent has also been silent for this many of its
     /// own periods: one cut path alone proves nothing.
-    static let silentPeriods = 2.5
+    package static let silentPeriods = 2.5
 
-    var digests = DigestBoard()
-    var demand = DemandBoard()
+    package var digests = DigestBoard()
+    package var demand = DemandBoard()
     private var solver = Solver()
     private var memory: [PoolName: SolverMemory] = [:]
     private let policy: SolverPolicy
 
-    init(policy: SolverPolicy = SolverPolicy()) { self.policy = policy }
+    package init(policy: SolverPolicy = SolverPolicy()) { self.policy = policy }
 
     /// Every pool that some fresh digest names, solved.
     ///
     /// - Returns: The plan, and the answers behind it by pool; `nil` while no agent has spoken.
-    mutating func plan(
+    package mutating func plan(
         version: PlanVersion,
         parent: PlanVersion?,
         now: Seconds
@@ -122,5 +121,17 @@ struct HubMind: Sendable {
             cost: max(0, answer.cost),
             gap: max(0, answer.gap)
         )
+    }
+}
+
+extension DigestFrame {
+    /// Whether a plan should be made at once, instead of with the next tick: a pool is new, changed its state or lost
+    /// endpoints since the frame before.
+    package func isAlarming(after before: DigestFrame?) -> Bool {
+        guard let before else { return true }
+        return self.digests.contains { digest in
+            guard let old = before.digests.first(where: { $0.pool == digest.pool }) else { return true }
+            return digest.state != old.state || digest.endpointsReady < old.endpointsReady
+        }
     }
 }

@@ -1,28 +1,35 @@
-import FleetModel
+package import FleetModel
 import Foundation
 
 /// One request of a trace: when it came and how long it was.
-struct TraceRow: Hashable, Sendable {
+package struct TraceRow: Hashable, Sendable {
     /// Seconds since the first row.
-    var time: Seconds
-    var promptTokens: Int
-    var outputTokens: Int
+    package var time: Seconds
+    package var promptTokens: Int
+    package var outputTokens: Int
     /// Names of the 512-token blocks that the prompt begins with; equal names stand for equal text.
     ///
     /// Empty when the trace does not tell.
-    var blocks: [UInt64] = []
+    package var blocks: [UInt64]
+
+    package init(time: Seconds, promptTokens: Int, outputTokens: Int, blocks: [UInt64] = []) {
+        self.time = time
+        self.promptTokens = promptTokens
+        self.outputTokens = outputTokens
+        self.blocks = blocks
+    }
 }
 
 /// Why a trace cannot be replayed: the file, the place in it, and what would be accepted there.
-struct TraceError: Error, Hashable, CustomStringConvertible {
-    var file: String
+package struct TraceError: Error, Hashable, CustomStringConvertible {
+    package var file: String
     /// Counts from 1; `nil` when the whole file is meant.
-    var line: Int?
+    package var line: Int?
     /// The name of the column or field.
-    var column: String?
-    var reason: String
+    package var column: String?
+    package var reason: String
 
-    var description: String {
+    package var description: String {
         let place = self.line.map { " line \($0)" } ?? ""
         let column = self.column.map { ", \($0)" } ?? ""
         return "trace \(self.file)\(place)\(column): \(self.reason)"
@@ -30,13 +37,13 @@ struct TraceError: Error, Hashable, CustomStringConvertible {
 }
 
 /// Reads the two formats of public LLM request traces.
-enum Trace {
+package enum Trace {
     /// The rows of a file, in the order of their times, the first at 0.
     ///
     /// A file that begins with `{` is read as ``MooncakeTrace``, any other as ``AzureTrace``.
     ///
     /// - Throws: ``TraceError`` when the file cannot be read, holds no request, or holds a row that is not one.
-    static func read(file: String) throws(TraceError) -> [TraceRow] {
+    package static func read(file: String) throws(TraceError) -> [TraceRow] {
         let data: Data
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: file))
@@ -52,7 +59,7 @@ enum Trace {
     /// Cuts the prompts of requests that are longer than `limit` tokens together with their answers.
     ///
     /// - Returns: How many were cut.
-    static func shorten(_ rows: inout [TraceRow], to limit: Int) -> Int {
+    package static func shorten(_ rows: inout [TraceRow], to limit: Int) -> Int {
         var count = 0
         for index in rows.indices where rows[index].promptTokens + rows[index].outputTokens > limit {
             rows[index].outputTokens = min(rows[index].outputTokens, limit - 1)

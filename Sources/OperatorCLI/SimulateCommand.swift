@@ -1,0 +1,12 @@
+package import ArgumentParser
+
+/// `isobar simulate`: fleets in virtual time.
+package struct SimulateCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Try policies on a fleet in virtual time.",
+        subcommands: [SimulateFleetCommand.self]
+    )
+
+    package init() {}
+}

@@ -1,0 +1,65 @@
+import FleetModel
+import FleetPlanning
+import GossipCore
+import Testing
+
+@Suite struct HubMindTests {
+    private let pool = PoolName(namespace: "default", name: "chat")
+    private let west = RegionName(unchecked: "west")
+    private let east = RegionName(unchecked: "east")
+
+    private func frame(_ region: RegionName, _ sequence: UInt64, ready: Int = 2) -> DigestFrame {
+        DigestFrame(
+            id: FrameID(cluster: ClusterName(unchecked: region.text), incarnation: 1, sequence: sequence),
+            region: region,
+            agent: AgentName(unchecked: "agent"),
+            interval: 1,
+            digests: [
+                PoolDigest(
+                    pool: self.pool,
+                    state: ready > 0 ? .active : .down,
+                    endpointsReady: ready,
+                    endpointsKnown: 2,
+                    capacity: Double(ready) * 5
+                )
+            ]
+        )
+    }
+
+    private func report(unreachable: Set<RegionName> = []) -> DemandReport {
+        DemandReport(
+            gateway: GatewayName(unchecked: "west-1"),
+            region: self.west,
+            demand: [BandDemand(pool: self.pool, band: .standard, rate: 4)],
+            roundTrips: [self.east: 0.08],
+            unreachable: unreachable
+        )
+    }
+
+    @Test func `there is no plan before an agent has spoken`() {
+        var mind = HubMind()
+        _ = mind.demand.receive(self.report(), now: 0)
+        #expect(mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: 0) == nil)
+    }
+
+    @Test func `a cluster that nobody reaches is down only when its agent is silent as well`() throws {
+        var mind = HubMind()
+        try mind.digests.receive(self.frame(self.west, 1), now: 0)
+        try mind.digests.receive(self.frame(self.east, 1), now: 0)
+        _ = mind.demand.receive(self.report(unreachable: [self.east]), now: 0)
+        func stateOfEast(now: Seconds) throws -> ClusterState {
+            _ = mind.demand.receive(self.report(unreachable: [self.east]), now: now)
+            let made = mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: now)
+            return try #require(made?.plan[self.pool]?.clusters.first { $0.region == self.east }).state
+        }
+        #expect(try stateOfEast(now: 1) == .active)
+        #expect(try stateOfEast(now: 3) == .down)
+    }
+
+    @Test func `a lost endpoint is an alarm, a found one is not`() {
+        #expect(self.frame(self.west, 1).isAlarming(after: nil))
+        #expect(self.frame(self.west, 2, ready: 1).isAlarming(after: self.frame(self.west, 1)))
+        #expect(!self.frame(self.west, 2).isAlarming(after: self.frame(self.west, 1, ready: 1)))
+        #expect(self.frame(self.west, 2, ready: 0).isAlarming(after: self.frame(self.west, 1)))
+    }
+}

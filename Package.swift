@@ -341,7 +341,7 @@ let targets: [Target] =
                 name: "StoryTests",
                 dependencies: [
                     "isobar", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
-                    Product.subprocess.dependency,
+                    Product.nioHTTP1.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,
                 ],
                 swiftSettings: strict
             )

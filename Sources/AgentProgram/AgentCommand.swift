@@ -63,7 +63,8 @@ package struct AgentCommand: AsyncParsableCommand {
                             readiness: { agent.readiness() },
                             metrics: { agent.metrics() },
                             documents: ["/v1/status": { try AdminPages.json(agent.status()) }]
-                        )
+                        ),
+                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
                     )
                 )
             }

@@ -31,8 +31,8 @@ struct AgentConfiguration: Sendable {
         self.cluster = try fields.required("cluster") { try ClusterName($0) }
         self.region = try fields.required("region") { try RegionName($0) }
         self.agent = try fields.required("agent") { try AgentName($0) }
-        self.listen = try fields.required("listen") { try EndpointAddress($0) }
-        self.admin = try fields.optional("admin") { try EndpointAddress($0) }
+        self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
+        self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.interval = try fields.seconds("interval", in: 0.1...60, default: 1)
         self.scrapeInterval = try fields.seconds("scrapeInterval", in: 0.05...60, default: 0.2)

@@ -107,13 +107,25 @@ package struct EndpointAddress: Hashable, Sendable, Comparable, CustomStringConv
     ///
     /// - Throws: ``InvalidName`` without a host or with a port outside 1 to 65535.
     package init(_ text: String) throws(InvalidName) {
+        try self.init(text, lowestPort: 1)
+    }
+
+    /// Reads an address to listen on, where port 0 lets the system choose.
+    ///
+    /// - Throws: ``InvalidName`` without a host or with a port outside 0 to 65535.
+    package init(listening text: String) throws(InvalidName) {
+        try self.init(text, lowestPort: 0)
+    }
+
+    private init(_ text: String, lowestPort: Int) throws(InvalidName) {
         var rest = Substring(text)
         if rest.hasPrefix("http://") { rest = rest.dropFirst("http://".count) }
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         guard let colon = rest.lastIndex(of: ":"), let port = Int(rest[rest.index(after: colon)...]),
-            (1...65_535).contains(port)
+            (lowestPort...65_535).contains(port)
         else {
-            throw InvalidName(kind: "address", given: text, rule: "use host:port with a port from 1 to 65535")
+            let rule = "use host:port with a port from \(lowestPort) to 65535"
+            throw InvalidName(kind: "address", given: text, rule: rule)
         }
         var host = rest[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {

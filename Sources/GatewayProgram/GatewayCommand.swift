@@ -75,7 +75,8 @@ package struct GatewayCommand: AsyncParsableCommand {
                             readiness: { gateway.readiness() },
                             metrics: { gateway.metrics(proxy.counters) },
                             documents: ["/v1/status": { try AdminPages.json(gateway.status()) }]
-                        )
+                        ),
+                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
                     )
                 )
             }

@@ -31,8 +31,8 @@ struct GatewayConfiguration: Sendable {
         self.gateway = try fields.required("gateway") { try GatewayName($0) }
         let region = try fields.required("region") { try RegionName($0) }
         self.region = region
-        self.listen = try fields.required("listen") { try EndpointAddress($0) }
-        self.admin = try fields.optional("admin") { try EndpointAddress($0) }
+        self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
+        self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.agents = try fields.list("agents") { try EndpointAddress($0) }
         let peers = try fields.mappings("peers") { (peer) throws(ConfigurationError) in

@@ -58,7 +58,8 @@ package struct HubCommand: AsyncParsableCommand {
                             readiness: { hub.readiness() },
                             metrics: { hub.metrics() },
                             documents: ["/v1/status": { try AdminPages.json(hub.status()) }]
-                        )
+                        ),
+                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
                     )
                 )
             }

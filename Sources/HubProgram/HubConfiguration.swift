@@ -14,8 +14,8 @@ struct HubConfiguration: Sendable {
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
-        self.listen = try fields.required("listen") { try EndpointAddress($0) }
-        self.admin = try fields.optional("admin") { try EndpointAddress($0) }
+        self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
+        self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.state = try fields.required("state") { $0 }
         self.tick = try fields.seconds("tick", in: 0.1...60, default: 1)
         try fields.finish()

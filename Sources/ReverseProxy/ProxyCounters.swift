@@ -25,6 +25,8 @@ package struct ProxyCounters: Hashable, Sendable {
     /// Upstream connections that wait for a request.
     package var upstreamIdle = 0
 
+    package init() {}
+
     static func += (sum: inout Self, one: Self) {
         sum.connectionsOpen += one.connectionsOpen
         sum.connectionsRefused += one.connectionsRefused

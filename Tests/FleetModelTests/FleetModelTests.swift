@@ -42,6 +42,12 @@ struct NameTests {
         #expect(throws: InvalidName.self) { try EndpointAddress(text) }
     }
 
+    @Test("port 0 is for listening only")
+    func anyPort() throws {
+        #expect(try EndpointAddress(listening: "127.0.0.1:0").port == 0)
+        #expect(throws: InvalidName.self) { try EndpointAddress(listening: "127.0.0.1:-1") }
+    }
+
     @Test("only this machine is loopback")
     func loopback() throws {
         for text in ["127.0.0.1:1", "127.8.9.1:1", "localhost:1", "[::1]:1"] {

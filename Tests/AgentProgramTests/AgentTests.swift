@@ -1,0 +1,132 @@
+import ConfigurationFiles
+import EngineSignals
+import FleetModel
+import Foundation
+import Logging
+import Observability
+import TestKit
+import Testing
+import WireProtocol
+
+@testable import AgentProgram
+
+private let file = """
+    cluster: us-east-a
+    region: us-east
+    agent: us-east-a-0
+    listen: 127.0.0.1:0
+    hub: [127.0.0.1:7400]
+    pools:
+      - name: default/llama
+        engine: vllm
+        endpoints: [127.0.0.1:8000, 127.0.0.1:8001]
+        maxNumSeqs: 16
+    """
+
+private func configuration(_ text: String = file) throws -> AgentConfiguration {
+    let folder = try TemporaryFolder()
+    try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file("agent.yaml")))
+    do throws(ConfigurationError) {
+        return try AgentConfiguration(file: folder.file("agent.yaml"))
+    } catch {
+        throw ConfigurationError(place: "agent.yaml", field: error.field, reason: error.reason)
+    }
+}
+
+@Suite("The agent's file")
+struct AgentConfigurationTests {
+    @Test("says what to read, how often, and whom to tell")
+    func reads() throws {
+        let read = try configuration()
+        #expect(read.cluster.text == "us-east-a" && read.interval == 1 && read.scrapeInterval == 0.2)
+        #expect(read.pools.map(\.engine) == [.vllm] && read.pools[0].endpoints.count == 2)
+        #expect(try configuration(file.replacing("engine: vllm", with: "engine: auto")).pools[0].engine == nil)
+    }
+
+    @Test(
+        "is refused with the field and the fix",
+        arguments: [
+            ("hub: [127.0.0.1:7400]", "hub: []", "hub: is empty; name the address of at least one hub"),
+            ("engine: vllm", "engine: gpt", "pools[0].engine: \"gpt\" is not valid: use auto, vllm, sglang"),
+            ("127.0.0.1:8001", "127.0.0.1:8000", "pools: 127.0.0.1:8000 stands in default/llama and in default/llama"),
+            ("maxNumSeqs: 16", "maxNumSeqs: 0", "pools[0].maxNumSeqs: \"0\" is not valid: use a whole number from 1"),
+        ]
+    )
+    func refuses(from: String, to: String, message: String) {
+        let error = #expect(throws: ConfigurationError.self) {
+            try configuration(file.replacing(from, with: to))
+        }
+        #expect(error?.description.hasPrefix("agent.yaml: \(message)") == true, "\(String(describing: error))")
+    }
+}
+
+@Suite("The agent")
+struct AgentTests {
+    private let agent: Agent
+    private let endpoints: [EndpointAddress]
+
+    init() throws {
+        let configuration = try configuration()
+        self.endpoints = configuration.pools[0].endpoints
+        self.agent = Agent(
+            configuration: configuration,
+            clock: MonotonicClock(),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        )
+    }
+
+    private func page(running: Int) throws -> EngineReading {
+        let text = """
+            # TYPE vllm:num_requests_running gauge
+            vllm:num_requests_running{engine="0"} \(running)
+            # TYPE vllm:num_requests_waiting gauge
+            vllm:num_requests_waiting{engine="0"} 0
+            # TYPE vllm:kv_cache_usage_perc gauge
+            vllm:kv_cache_usage_perc{engine="0"} 0.25
+
+            """
+        return try EngineReader(engine: .vllm).read(Array(text.utf8))
+    }
+
+    @Test("sends no frame before a hub has given it an incarnation, then one at once")
+    func waitsForAnIncarnation() throws {
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
+        self.agent.beat()
+        #expect(self.agent.frames.current == nil)
+        self.agent.registered(7)
+        self.agent.beat()
+        let frame = try #require(self.agent.frames.current)
+        #expect(frame.id.description == "us-east-a@7.1")
+        #expect(frame.digests[0].running == 3 && frame.digests[0].endpointsReady == 1)
+        #expect(frame.digests[0].endpointsKnown == 2)
+    }
+
+    @Test("sends at once when an endpoint is lost, without waiting for its beat")
+    func significantChange() async throws {
+        self.agent.registered(1)
+        for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
+        self.agent.beat()
+        let before = try #require(self.agent.frames.current)
+        #expect(before.digests[0].endpointsReady == 2)
+        // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
+        try await eventually("a frame without the endpoint") {
+            self.agent.scraped(self.endpoints[1], .failure(.refused))
+            self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
+            return self.agent.frames.current?.digests[0].endpointsReady == 1
+        }
+        #expect(self.agent.frames.current?.id.isNewer(than: before.id) == true)
+    }
+
+    @Test("shows gateways every endpoint, with no load for one that does not answer")
+    func samples() throws {
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
+        self.agent.scraped(self.endpoints[1], .failure(.timeout))
+        self.agent.showSamples()
+        let batch = try #require(self.agent.batches.current?.first)
+        #expect(batch.samples.map(\.endpoint) == self.endpoints)
+        #expect(batch.samples.map { $0.load?.running } == [3, nil])
+        #expect(self.agent.readiness().allSatisfy { $0.problem == nil })
+        #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"timeout\"} 1.0"))
+        #expect(self.agent.status().pools[0].endpoints[1].fault == "no complete answer before the deadline")
+    }
+}

@@ -129,7 +129,7 @@ extension Gateway: PlanReceiver {
 extension Gateway: ProxyDirector {
     func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
         if request.uri == Self.pingPath { return .answer(ProxyAnswer(status: 204)) }
-        guard let pool = self.configuration.pools.first(where: { request.uri.hasPrefix($0.path) }) else {
+        guard let pool = self.configuration.pools.first(where: { $0.contains(request.uri) }) else {
             return .answer(
                 .error(
                     status: 404,
@@ -162,7 +162,7 @@ extension Gateway: ProxyDirector {
         }
         switch chosen {
         case .success(let (chosen, version)):
-            return self.forward(chosen, version, wantsWhy: request[header: Self.explainHeader] == "1")
+            return self.forward(request, of: pool, chosen, version)
         case .failure(let refusal):
             return .answer(
                 .error(
@@ -175,9 +175,14 @@ extension Gateway: ProxyDirector {
         }
     }
 
-    private func forward(_ pick: Pick, _ version: PlanVersion?, wantsWhy: Bool) -> ProxyDecision {
+    private func forward(
+        _ request: ProxiedRequest,
+        of pool: GatewayConfiguration.Pool,
+        _ pick: Pick,
+        _ version: PlanVersion?
+    ) -> ProxyDecision {
         var down: [ProxyHeader] = []
-        if wantsWhy {
+        if request[header: Self.explainHeader] == "1" {
             // A peer says itself which of its clusters took the request.
             if !pick.isRemote {
                 down.append(ProxyHeader(Self.clusterHeader, pick.cluster.text))
@@ -190,6 +195,8 @@ extension Gateway: ProxyDirector {
         }
         return .forward(
             ProxyTarget(address: pick.target),
+            // A peer finds the pool by the path, as this gateway did; a model server does not know it.
+            uri: pick.isRemote ? nil : pool.inside(request.uri),
             requestHeaders: pick.isRemote ? [ProxyHeader(Self.clusterHeader, pick.cluster.text)] : [],
             responseHeaders: down
         )

@@ -14,10 +14,10 @@ package struct FleetComparison: Sendable {
     /// Requests per second that one engine of each cluster truly finishes.
     package let capacity: [Double]
 
-    /// - Parameters:
-    ///   - requests: what clients ask, in turn; not empty.
-    ///   - load: requests over what all engines can truly finish.
-    ///   - measured: how many requests count, bursts apart.
+    /// Measures what the engines can truly finish.
+    ///
+    /// `requests` are what clients ask, in turn, and not empty; `load` is requests over what all engines can truly
+    /// finish; `measured` says how many requests count, bursts apart.
     package init(
         world: FleetWorld,
         requests: [TrafficRequest],

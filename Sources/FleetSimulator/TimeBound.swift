@@ -43,7 +43,7 @@ package struct TimeBound: Sendable {
     /// `sample` requests are looked at: with `s` times as many sent, every s-th counts, and budgets shrink alike, which
     /// makes it a bound on the mean of that sample.
     ///
-    /// - Parameter horizon: from the first measured request to the last token of the slowest run compared.
+    /// `horizon` is from the first measured request to the last token of the slowest run compared.
     package static func mean(
         world: FleetWorld,
         requests: [TrafficRequest],

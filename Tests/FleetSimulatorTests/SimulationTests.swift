@@ -1,5 +1,6 @@
 import EngineModel
 import FleetModel
+import RequestRouting
 import Testing
 
 @testable import FleetSimulator
@@ -31,6 +32,9 @@ enum SmallWorld {
         )
     }
 
+    /// Measured once: it takes longer than a run.
+    static let capacity = Result { TrueCapacity.measure(try Self.make(), requests: Self.requests) }
+
     static let requests = (0..<97).map { number in
         TrafficRequest(
             promptTokens: 200 + 37 * (number % 23),
@@ -49,10 +53,11 @@ enum SmallWorld {
             requests: self.requests,
             policies: policies,
             load: load,
-            measured: 1_500,
-            warmup: 20,
+            measured: 500,
+            warmup: 15,
             events: try events.map { try TimedEvent($0) },
-            seed: 7
+            seed: 7,
+            capacity: try Self.capacity.get()
         )
     }
 
@@ -95,17 +100,19 @@ enum SmallWorld {
             requests: comparison.requests,
             policies: [.ours],
             load: 0.7,
-            measured: 1_500,
-            warmup: 20,
+            measured: 500,
+            warmup: 15,
             events: [],
-            seed: 8
+            seed: 8,
+            capacity: comparison.capacity
         )
         #expect(SmallWorld.outcome(comparison, .ours).outcome.ttft != SmallWorld.outcome(other, .ours).outcome.ttft)
     }
 
     @Test(arguments: [0.4, 0.8, 1.1])
     func `no policy beats the bound`(load: Double) throws {
-        let comparison = try SmallWorld.comparison(SimulationPolicy.allCases, load: load)
+        let policies: [SimulationPolicy] = [.ours, .nearest, .waterfall80, .leastInFlight, .clairvoyant]
+        let comparison = try SmallWorld.comparison(policies, load: load)
         let outcomes = comparison.policies.map { SmallWorld.outcome(comparison, $0).outcome }
         let bound = comparison.bound(outcomes: outcomes)
         #expect(bound > 0)
@@ -114,34 +121,34 @@ enum SmallWorld {
 
     @Test(arguments: SimulationPolicy.allCases.filter { ![.clairvoyant, .oursFrozen].contains($0) })
     func `the loss of a region is survived, and its requests end elsewhere`(policy: SimulationPolicy) throws {
-        let comparison = try SmallWorld.comparison([policy], load: 0.3, events: ["30s fail west", "50s restore west"])
+        let comparison = try SmallWorld.comparison([policy], load: 0.3, events: ["18s fail west", "30s restore west"])
         let run = SmallWorld.outcome(comparison, policy)
         #expect(run.records.count == run.sent)
         #expect(run.openFlights == 0)
         // Requests that had begun are cut; of the others, a few find no second way in time.
         let unanswered = run.outcome.rejected
         #expect(Double(unanswered) < 0.05 * Double(run.sent), "\(unanswered) of \(run.sent)")
-        let late = run.records.filter { $0.at > 40 && $0.at < 50 }
+        let late = run.records.filter { $0.at > 24 && $0.at < 30 }
         #expect(late.allSatisfy { $0.ttft != nil && $0.cluster == 0 })
     }
 
     @Test func `a drained cluster gets nothing new and finishes what it has`() throws {
-        let comparison = try SmallWorld.comparison([.ours], load: 0.3, events: ["30s drain east-a"])
+        let comparison = try SmallWorld.comparison([.ours], load: 0.3, events: ["18s drain east-a"])
         let run = SmallWorld.outcome(comparison, .ours)
         #expect(run.outcome.rejected == 0)
         #expect(run.outcome.cut == 0)
         // A local gateway goes on using a draining cluster until the plan without it has come.
-        #expect(run.records.filter { $0.at > 33 }.allSatisfy { $0.cluster == 1 })
+        #expect(run.records.filter { $0.at > 21 }.allSatisfy { $0.cluster == 1 })
     }
 
     @Test func `a burst sends as many more requests as it says`() throws {
         let plain = SmallWorld.outcome(try SmallWorld.comparison([.nearest], load: 0.2), .nearest)
         let burst = SmallWorld.outcome(
-            try SmallWorld.comparison([.nearest], load: 0.2, events: ["30s burst west 3 20s"]),
+            try SmallWorld.comparison([.nearest], load: 0.2, events: ["17s burst west 3 20s"]),
             .nearest
         )
         func sent(_ run: FleetSimulation, from source: Int) -> Int {
-            run.records.count { $0.source == source && $0.at > 32 && $0.at < 50 }
+            run.records.count { $0.source == source && $0.at > 19 && $0.at < 37 }
         }
         #expect(sent(burst, from: 0) == sent(plain, from: 0))
         #expect(abs(Double(sent(burst, from: 1)) / Double(sent(plain, from: 1)) - 3) < 0.35)

@@ -26,6 +26,10 @@ final class Gateway: Sendable {
     static let clusterHeader = "x-isobar-cluster"
     /// A client sets it to 1 to be told where its request went.
     static let explainHeader = "x-isobar-explain"
+    /// Requests with the same value begin with the same text, and are kept together while it is cached.
+    static let sessionHeader = "x-isobar-session"
+    /// About how many bytes of a request's body make a token of its prompt.
+    static let bytesPerToken = 4
     static let objectiveHeaders = ["x-llm-d-inference-objective", "x-gateway-inference-objective"]
 
     let configuration: GatewayConfiguration
@@ -145,7 +149,9 @@ extension Gateway: ProxyDirector {
             band: Self.band(of: request),
             isHop: request.hops > 0,
             cluster: request.hops > 0 ? asked : nil,
-            failed: failed.map(\.address)
+            failed: failed.map(\.address),
+            promptTokens: (request[header: "content-length"].flatMap { Int($0) } ?? 0) / Self.bytesPerToken,
+            session: request[header: Self.sessionHeader].map(Self.session)
         )
         let now = self.clock.now
         let chosen = self.state.withLock { state -> Result<(Pick, PlanVersion?), PickRefusal> in
@@ -207,11 +213,17 @@ extension Gateway: ProxyDirector {
         Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Band.init(rawValue:)) ?? .standard
     }
 
+    /// A number for a session's name: FNV-1a.
+    private static func session(_ name: String) -> UInt64 {
+        name.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+    }
+
     func observe(_ outcome: ProxyOutcome) {
         let now = self.clock.now
         self.state.withLock { state in
             guard let pick = state.picks[outcome.request] else { return }
             state.counts.observed(outcome.event, of: pick)
+            if case .firstByte = outcome.event { state.router.began(pick) }
             guard outcome.event.isTerminal else { return }
             state.picks[outcome.request] = nil
             switch outcome.event {

@@ -133,7 +133,9 @@ struct Demo: Sendable {
             if let failure = self.settings.failure {
                 helpers.addTask {
                     guard (try? await client.clock.sleep(until: failure.time)) != nil else { return }
-                    let lost = (cast.first + cast.second).filter { $0.region == failure.region }
+                    let lost = (cast.first + cast.second).filter {
+                        $0.region == failure.region && $0.name != Cast.hubName
+                    }
                     state.ledger { $0.loseRegion(at: client.clock.now) }
                     supervisor.kill(lost.map(\.name))
                     self.screen.note("\(failure.region) is lost: killed its \(lost.count) processes")

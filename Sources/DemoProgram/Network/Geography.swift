@@ -56,7 +56,9 @@ struct Geography: Sendable {
     static let model = "llama"
     /// Prompt and answer of one request together, in tokens: what the smallest KV cache of the engines surely holds.
     static let longestRequest = 131_072
-    /// Where the hub runs: losing this region loses the hub, and the gateways go on with their last plan.
+    /// Where the hub is on the network.
+    ///
+    /// It outlives the loss of the region: it stands for a hub whose replicas are in several.
     static let hubRegion = RegionName(unchecked: "us-east")
 
     var regions: [DemoRegion]

@@ -6,11 +6,13 @@ struct Cast: Sendable {
     let layout: Layout
     let policy: DemoPolicy
 
+    static let hubName = "hub"
+
     /// Model servers of every region, and the hub.
     var first: [Child] {
         self.layout.geography.regions.flatMap(self.engines) + [
             self.child(
-                "hub",
+                Self.hubName,
                 in: Geography.hubRegion,
                 ["hub", "--config", self.layout.config("hub")],
                 Child.Probe(address: self.layout.hubAdmin, path: "/livez")

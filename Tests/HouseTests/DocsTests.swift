@@ -29,7 +29,7 @@ struct DocsTests {
     func status() throws {
         let page = try Docs.text("docs/reference/http.md")
         for source in try Docs.sources(named: "Status.swift") {
-            for field in source.matches(of: /\bvar (\w+): /).map(\.1) {
+            for field in source.matches(of: /\bvar (\w+):\s/).map(\.1) {
                 #expect(page.contains("`\(field)`"), "no field `\(field)`")
             }
         }

@@ -16,7 +16,7 @@ package struct HubMind: Sendable {
     private var memory: [PoolName: SolverMemory] = [:]
     private let policy: SolverPolicy
 
-    package init(policy: SolverPolicy = SolverPolicy()) { self.policy = policy }
+    package init(policy: SolverPolicy = .placingAll) { self.policy = policy }
 
     /// Every pool that some fresh digest names, solved.
     ///
@@ -121,6 +121,20 @@ package struct HubMind: Sendable {
             cost: max(0, answer.cost),
             gap: max(0, answer.gap)
         )
+    }
+}
+
+extension SolverPolicy {
+    /// Places all of batch, up to full load.
+    ///
+    /// Gateways send every request somewhere. What the solver leaves unplaced above batch's usual cap would follow the
+    /// rows all the same, and those lead to the few clusters that are below the cap: with the fleet above it they run
+    /// over.
+    package static var placingAll: SolverPolicy {
+        var policy = SolverPolicy()
+        policy.batchCap = policy.fullLoad
+        policy.overflowPrice = 60
+        return policy
     }
 }
 

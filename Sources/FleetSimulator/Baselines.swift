@@ -116,7 +116,8 @@ extension BaselineView {
                 let capacity = members.reduce(0) { $0 + clusters[$1].capacity }
                 guard capacity > 0, left > 0 else { continue }
                 let all = clusters.indices.filter { regions[$0] == region }
-                let health = all.reduce(0) { $0 + (clusters[$1].isActive ? clusters[$1].health : 0) } / Double(all.count)
+                let health =
+                    all.reduce(0) { $0 + (clusters[$1].isActive ? clusters[$1].health : 0) } / Double(all.count)
                 let taken = min(left, 1.4 * health)
                 for member in members { row[member] += taken * clusters[member].capacity / capacity }
                 left -= taken
@@ -134,10 +135,8 @@ extension BaselineView.Cluster {
 extension SimulatedGateway {
     /// The cluster that a baseline sends a request to; `nil` when it knows of none.
     ///
-    /// - Parameters:
-    ///   - regions: the region of each cluster.
-    ///   - sizes: the endpoints of each cluster.
-    ///   - excluded: clusters that already failed this request.
+    /// `regions` and `sizes` have the region and the endpoints of each cluster, `roundTrips` the way from here to each
+    /// region; `excluded` are clusters that already failed this request.
     mutating func choose(
         _ policy: SimulationPolicy,
         regions: [Int],

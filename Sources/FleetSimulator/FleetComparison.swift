@@ -14,10 +14,10 @@ package struct FleetComparison: Sendable {
     /// Requests per second that one engine of each cluster truly finishes.
     package let capacity: [Double]
 
-    /// - Parameters:
-    ///   - requests: what clients ask, in turn; not empty.
-    ///   - load: requests over what all engines can truly finish.
-    ///   - measured: how many requests count, bursts apart.
+    /// Measures what the engines can truly finish, unless `capacity` says it for one engine of each cluster.
+    ///
+    /// `requests` are what clients ask, in turn, and not empty; `load` is requests over what all engines can truly
+    /// finish; `measured` says how many requests count, bursts apart.
     package init(
         world: FleetWorld,
         requests: [TrafficRequest],
@@ -26,7 +26,8 @@ package struct FleetComparison: Sendable {
         measured: Int,
         warmup: Seconds,
         events: [TimedEvent],
-        seed: UInt64
+        seed: UInt64,
+        capacity: [Double]? = nil
     ) {
         self.world = world
         self.requests = requests
@@ -35,7 +36,7 @@ package struct FleetComparison: Sendable {
         self.seed = seed
         self.events = events
         self.warmup = warmup
-        self.capacity = TrueCapacity.measure(world, requests: requests)
+        self.capacity = capacity ?? TrueCapacity.measure(world, requests: requests)
         let total = zip(world.clusters, self.capacity).reduce(0) { $0 + Double($1.0.engines) * $1.1 }
         self.duration = Double(measured) / (load * total)
     }

@@ -77,7 +77,9 @@ extension FleetSimulation {
 
     private mutating func dispatchByRouter(_ slot: Int, _ band: Band) -> Bool {
         let gateway = self.flights[slot].gateway
-        let request = PickRequest(pool: self.pool, band: band, failed: self.flights[slot].failedAddresses)
+        var request = PickRequest(pool: self.pool, band: band, failed: self.flights[slot].failedAddresses)
+        request.promptTokens = self.flights[slot].arrival.promptTokens
+        request.session = self.flights[slot].arrival.prefix.first
         guard let pick = self.pick(request, at: gateway), let cluster = self.clusterNamed[pick.cluster] else {
             return false
         }
@@ -111,13 +113,15 @@ extension FleetSimulation {
             self.send(slot, to: cluster, target: self.gateways[peer].address)
             return true
         }
-        let request = PickRequest(
+        var request = PickRequest(
             pool: self.pool,
             band: band,
             isHop: true,
             cluster: self.clusters[cluster].name,
             failed: self.flights[slot].failedAddresses
         )
+        request.promptTokens = self.flights[slot].arrival.promptTokens
+        request.session = self.flights[slot].arrival.prefix.first
         guard let pick = self.pick(request, at: gateway) else { return false }
         self.flights[slot].pick = pick
         self.send(slot, to: cluster, target: pick.target)
@@ -165,13 +169,15 @@ extension FleetSimulation {
             self.fail(slot, after: Self.noticeDelay)
             return
         }
-        let request = PickRequest(
+        var request = PickRequest(
             pool: self.pool,
             band: self.world.bands[self.flights[slot].arrival.band].band,
             isHop: true,
             cluster: self.flights[slot].cluster.map { self.clusters[$0].name },
             failed: self.flights[slot].failedAddresses
         )
+        request.promptTokens = self.flights[slot].arrival.promptTokens
+        request.session = self.flights[slot].arrival.prefix.first
         guard let pick = self.pick(request, at: peer), let engine = self.engineAt[pick.target] else {
             self.flights[slot].failedAddresses.append(self.gateways[peer].address)
             self.fail(slot, after: self.returnWay(of: slot))
@@ -240,6 +246,10 @@ extension FleetSimulation {
                 self.flights[slot].firstTokenAt = event.at
                 self.flights[slot].ttft = event.at + way - sentAt
                 self.engines[place].promptBacklog -= self.flights[slot].arrival.promptTokens
+                if let pick = self.flights[slot].pick { self.gateways[self.flights[slot].gateway].router.began(pick) }
+                if let peer = self.flights[slot].peer, let pick = self.flights[slot].peerPick {
+                    self.gateways[peer].router.began(pick)
+                }
             }
             guard finish != nil else { continue }
             self.engines[place].load -= 1

@@ -149,9 +149,10 @@ package struct FleetSimulation: Sendable {
     /// Requests sent so far, all of them.
     package internal(set) var sent = 0
 
-    /// - Parameters:
-    ///   - requests: what clients ask, in turn; not empty.
-    ///   - capacity: requests per second that one engine of each cluster truly finishes at these requests.
+    /// A run that has not begun.
+    ///
+    /// `requests` are what clients ask, in turn, and not empty; `capacity` has the requests per second that one engine
+    /// of each cluster truly finishes at these requests.
     package init(
         world: FleetWorld,
         requests: [TrafficRequest],

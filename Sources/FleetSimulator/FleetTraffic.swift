@@ -62,9 +62,7 @@ struct FleetTraffic: Sendable {
     /// Sorted by time, latest first.
     private var waiting: [Arrival] = []
 
-    /// - Parameters:
-    ///   - requests: not empty.
-    ///   - rate: requests per second over all regions.
+    /// `requests` are not empty; `rate` is in requests per second over all regions.
     init(requests: [TrafficRequest], rate: Double, world: FleetWorld, seed: UInt64) {
         self.requests = requests
         self.rate = rate

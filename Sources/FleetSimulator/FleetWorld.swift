@@ -63,7 +63,7 @@ package struct FleetWorld: Sendable {
     /// Where the hub stands: the place of a region.
     package var hub: Int
 
-    /// - Parameter roundTrips: by places in `regions`; a square of non-negative seconds.
+    /// `roundTrips` is by places in `regions`: a square of non-negative seconds.
     package init(
         regions: [WorldRegion],
         clusters: [WorldCluster],

@@ -1,5 +1,6 @@
 import EngineSignals
 import FleetModel
+import FleetPlanning
 import RequestRouting
 import WeightSolver
 
@@ -15,8 +16,10 @@ package struct UnknownPolicy: Error, Hashable, CustomStringConvertible {
 
 /// How the requests of a simulated fleet find their cluster.
 ///
-/// Whatever chooses the cluster, the endpoint in it is chosen by the router of its region, from fresh samples, so that
-/// policies differ in one thing only. Baselines that need telemetry get the same digests at the same time as the hub.
+/// Whatever chooses the cluster, the router of its region chooses the endpoint, as the better of two by samples at most a
+/// fifth of a second old. Baselines that need telemetry get the same digests at the same time as the hub. Both are more
+/// than most of them have in practice. They do not get what is ours beyond that: keeping sessions together, and counting
+/// prompts that have not begun.
 package enum SimulationPolicy: String, Sendable, CaseIterable {
     case ours
 
@@ -25,6 +28,10 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
     case oursOneChoice = "ours-one-choice"
     /// Estimates without the gateway's own dispatches.
     case oursNoOwnCount = "ours-no-own-count"
+    /// Endpoints by the last sample, without the gateway's own unbegun prompts.
+    case oursNoPromptCount = "ours-no-prompt-count"
+    /// Sessions go anywhere, as requests without a session do.
+    case oursNoSessions = "ours-no-sessions"
     /// Capacity by the model of steps alone.
     case oursNoSaturation = "ours-no-saturation"
     case oursNoStepLimit = "ours-no-step-limit"
@@ -98,15 +105,20 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
         var settings = RoutingSettings()
         if self == .oursOneChoice { settings.draws = 1 }
         if self == .oursNoOwnCount { settings.countsOwnDispatches = false }
+        if self == .oursNoSessions || !self.isOurs { settings.keepsSessions = false }
+        if self == .oursNoPromptCount || !self.isOurs { settings.countsUnbegunPrompts = false }
         return settings
     }
 
     var solverPolicy: SolverPolicy {
-        var policy = SolverPolicy()
+        var policy = SolverPolicy.placingAll
         switch self {
         case .oursNoStepLimit: policy.stepLimit = nil
         case .oursNoFloor: policy.floor = ByBand(all: 0)
-        case .ours, .oursOneChoice, .oursNoOwnCount, .oursNoSaturation, .oursNoEarlyDigest, .oursFrozen: break
+        case .ours, .oursOneChoice, .oursNoOwnCount, .oursNoPromptCount, .oursNoSessions, .oursNoSaturation,
+            .oursNoEarlyDigest,
+            .oursFrozen:
+            break
         default: policy.failover = .none
         }
         return policy

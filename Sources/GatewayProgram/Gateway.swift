@@ -26,6 +26,10 @@ final class Gateway: Sendable {
     static let clusterHeader = "x-isobar-cluster"
     /// A client sets it to 1 to be told where its request went.
     static let explainHeader = "x-isobar-explain"
+    /// Requests with the same value begin with the same text, and are kept together while it is cached.
+    static let sessionHeader = "x-isobar-session"
+    /// About how many bytes of a request's body make a token of its prompt.
+    static let bytesPerToken = 4
     static let objectiveHeaders = ["x-llm-d-inference-objective", "x-gateway-inference-objective"]
 
     let configuration: GatewayConfiguration
@@ -129,7 +133,7 @@ extension Gateway: PlanReceiver {
 extension Gateway: ProxyDirector {
     func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
         if request.uri == Self.pingPath { return .answer(ProxyAnswer(status: 204)) }
-        guard let pool = self.configuration.pools.first(where: { request.uri.hasPrefix($0.path) }) else {
+        guard let pool = self.configuration.pools.first(where: { $0.contains(request.uri) }) else {
             return .answer(
                 .error(
                     status: 404,
@@ -145,7 +149,9 @@ extension Gateway: ProxyDirector {
             band: Self.band(of: request),
             isHop: request.hops > 0,
             cluster: request.hops > 0 ? asked : nil,
-            failed: failed.map(\.address)
+            failed: failed.map(\.address),
+            promptTokens: (request[header: "content-length"].flatMap { Int($0) } ?? 0) / Self.bytesPerToken,
+            session: request[header: Self.sessionHeader].map(Self.session)
         )
         let now = self.clock.now
         let chosen = self.state.withLock { state -> Result<(Pick, PlanVersion?), PickRefusal> in
@@ -162,7 +168,7 @@ extension Gateway: ProxyDirector {
         }
         switch chosen {
         case .success(let (chosen, version)):
-            return self.forward(chosen, version, wantsWhy: request[header: Self.explainHeader] == "1")
+            return self.forward(request, of: pool, chosen, version)
         case .failure(let refusal):
             return .answer(
                 .error(
@@ -175,9 +181,14 @@ extension Gateway: ProxyDirector {
         }
     }
 
-    private func forward(_ pick: Pick, _ version: PlanVersion?, wantsWhy: Bool) -> ProxyDecision {
+    private func forward(
+        _ request: ProxiedRequest,
+        of pool: GatewayConfiguration.Pool,
+        _ pick: Pick,
+        _ version: PlanVersion?
+    ) -> ProxyDecision {
         var down: [ProxyHeader] = []
-        if wantsWhy {
+        if request[header: Self.explainHeader] == "1" {
             // A peer says itself which of its clusters took the request.
             if !pick.isRemote {
                 down.append(ProxyHeader(Self.clusterHeader, pick.cluster.text))
@@ -190,6 +201,8 @@ extension Gateway: ProxyDirector {
         }
         return .forward(
             ProxyTarget(address: pick.target),
+            // A peer finds the pool by the path, as this gateway did; a model server does not know it.
+            uri: pick.isRemote ? nil : pool.inside(request.uri),
             requestHeaders: pick.isRemote ? [ProxyHeader(Self.clusterHeader, pick.cluster.text)] : [],
             responseHeaders: down
         )
@@ -200,11 +213,17 @@ extension Gateway: ProxyDirector {
         Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Band.init(rawValue:)) ?? .standard
     }
 
+    /// A number for a session's name: FNV-1a.
+    private static func session(_ name: String) -> UInt64 {
+        name.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+    }
+
     func observe(_ outcome: ProxyOutcome) {
         let now = self.clock.now
         self.state.withLock { state in
             guard let pick = state.picks[outcome.request] else { return }
             state.counts.observed(outcome.event, of: pick)
+            if case .firstByte = outcome.event { state.router.began(pick) }
             guard outcome.event.isTerminal else { return }
             state.picks[outcome.request] = nil
             switch outcome.event {

@@ -6,8 +6,23 @@ import RequestRouting
 struct GatewayConfiguration: Sendable {
     struct Pool: Sendable {
         var name: PoolName
-        /// Requests whose path begins with this belong to the pool; it is cut off before they are sent on.
+        /// Requests under this path belong to the pool, and a model server sees what follows it.
         var path: String
+
+        /// Whether a request is under the path: `/qwen` has `/qwen` and `/qwen/v1`, not `/qwen2`.
+        func contains(_ uri: String) -> Bool {
+            let prefix = self.path.hasSuffix("/") ? String(self.path.dropLast()) : self.path
+            guard uri.hasPrefix(prefix) else { return false }
+            let next = uri.utf8.dropFirst(prefix.utf8.count).first
+            return next == nil || next == UInt8(ascii: "/") || next == UInt8(ascii: "?")
+        }
+
+        /// What follows the path, beginning with a slash.
+        func inside(_ uri: String) -> String {
+            let prefix = self.path.hasSuffix("/") ? String(self.path.dropLast()) : self.path
+            let rest = uri.dropFirst(prefix.count)
+            return rest.hasPrefix("/") ? String(rest) : "/" + rest
+        }
     }
 
     var gateway: GatewayName

@@ -10,3 +10,6 @@ import Musl
 func decay(_ elapsed: Seconds, over span: Seconds) -> Double {
     elapsed <= 0 ? 1 : exp(-elapsed / span)
 }
+
+/// The natural logarithm.
+func logarithm(_ x: Double) -> Double { log(x) }

@@ -10,19 +10,30 @@ package struct PickRequest: Sendable {
     package var cluster: ClusterName?
     /// Addresses that already failed this request.
     package var failed: [EndpointAddress]
+    /// What a longer prompt is taken for, so that no sum of lengths overflows.
+    package static let longestPrompt = 10_000_000
+
+    /// About how long the prompt is, in tokens; 0 when nobody knows.
+    package var promptTokens: Int
+    /// What requests have in common that begin with the same text; `nil` when nobody knows.
+    package var session: UInt64?
 
     package init(
         pool: PoolName,
         band: Band,
         isHop: Bool = false,
         cluster: ClusterName? = nil,
-        failed: [EndpointAddress] = []
+        failed: [EndpointAddress] = [],
+        promptTokens: Int = 0,
+        session: UInt64? = nil
     ) {
         self.pool = pool
         self.band = band
         self.isHop = isHop
         self.cluster = cluster
         self.failed = failed
+        self.promptTokens = min(max(0, promptTokens), Self.longestPrompt)
+        self.session = session
     }
 }
 
@@ -54,6 +65,7 @@ package struct Pick: Hashable, Sendable {
     package let target: EndpointAddress
     package let isRemote: Bool
     package let reason: PickReason
+    package let promptTokens: Int
 }
 
 /// Why there is no choice.

@@ -3,10 +3,16 @@ package import FleetModel
 /// Where each request goes: a gateway's whole mind, as a value.
 ///
 /// The plan says how much; the router says where this one goes. Per request it draws *two* clusters
-/// by the plan's weights and takes the one with the lesser
-/// `est(c) = roundTrip + T_c + max(0, q_c + own_c − free_c)/μ_c`,
-/// where `own_c` is what this gateway has sent there since the digest behind the plan; inside the
-/// region it takes the better of two endpoints. Nothing here waits, and everything above may be gone.
+/// by the plan's weights and takes the one with the lesser wait,
+/// `wait(c) = max(0, q_c + own_c − free_c)/μ_c`,
+/// where `own_c` is what this gateway has sent there since the digest behind the plan. Distance and
+/// unloaded times have no place in it: at the plan's optimum the marginal cost is the same wherever it
+/// sends requests, and a second draw that counted them again would pull requests to the nearest cluster.
+///
+/// The first draw of a request with a session is the session's own, by rendezvous hashing, and stands
+/// unless the other waits less by more than an unloaded time to first token: about what a cached
+/// prompt saves. Inside the region it takes the better of two endpoints, with the same for sessions.
+/// Nothing here waits, and everything above may be gone.
 ///
 /// Invariant: every pick is finished exactly once, so ``inFlight`` returns to zero.
 package struct Router: Sendable {
@@ -23,7 +29,8 @@ package struct Router: Sendable {
     var roundTrips: [RegionName: Seconds] = [:]
     /// When this gateway sent requests that the plan's digests cannot know of.
     var sentSince: [PoolName: [ClusterName: [Seconds]]] = [:]
-    private var open: [UInt64: Pick] = [:]
+    /// Picks that are not finished; `true` for those that have begun to answer.
+    private var open: [UInt64: Bool] = [:]
     private var picksEver: UInt64 = 0
     private var turn = 0
 
@@ -137,17 +144,27 @@ package struct Router: Sendable {
             region: self.regionOf(cluster, pool: request.pool),
             target: target,
             isRemote: isRemote,
-            reason: reason
+            reason: reason,
+            promptTokens: self.settings.countsUnbegunPrompts ? request.promptTokens : 0
         )
-        self.open[pick.id] = pick
-        self.local[request.pool]?[cluster]?.sent(to: target, now: now)
+        self.open[pick.id] = false
+        self.local[request.pool]?[cluster]?.sent(to: target, promptTokens: pick.promptTokens, now: now)
         self.remember(cluster, pool: request.pool, now: now)
         return pick
     }
 
+    /// The first token of a pick's answer is out: its prompt is no work any more.
+    package mutating func began(_ pick: Pick) {
+        guard self.open[pick.id] == false else { return }
+        self.open[pick.id] = true
+        self.local[pick.pool]?[pick.cluster]?.began(at: pick.target, promptTokens: pick.promptTokens)
+    }
+
     /// Ends a pick; a second end of the same pick is ignored.
     package mutating func finished(_ pick: Pick, _ outcome: PickOutcome, now: Seconds) {
-        guard self.open.removeValue(forKey: pick.id) != nil else { return }
+        guard self.open[pick.id] != nil else { return }
+        self.began(pick)
+        self.open[pick.id] = nil
         switch outcome {
         case .answered: self.health[pick.target, default: TargetHealth()].succeeded()
         case .failed: self.health[pick.target, default: TargetHealth()].failed(now: now)
@@ -186,12 +203,15 @@ package struct Router: Sendable {
             return (usable[self.turn % usable.count], .policy)
         case .ours:
             let (weights, reason) = self.weights(for: request, usable: usable, now: now)
-            guard var best = draw(weights, using: &dice) else { return nil }
+            let session = self.settings.keepsSessions ? request.session : nil
+            guard let first = self.home(of: session, weights) ?? draw(weights, using: &dice) else { return nil }
+            var best = first
             for _ in 1..<max(1, self.settings.draws) {
                 guard let other = draw(weights, using: &dice), other != best else { continue }
-                if self.estimate(other, request.pool, now: now) < self.estimate(best, request.pool, now: now) {
-                    best = other
-                }
+                let waits = [other, best].map { self.wait(in: $0, request.pool, now: now) }
+                let isWarm = session != nil && best == first
+                let saved = isWarm ? self.unloadedTTFT(best, request.pool) : 0
+                if waits[0] + saved < waits[1] { best = other }
             }
             return (best, reason)
         }
@@ -266,18 +286,26 @@ package struct Router: Sendable {
         return (weights, reason)
     }
 
-    /// What a request would wait in a cluster until its first token, in seconds.
-    func estimate(_ cluster: ClusterName, _ pool: PoolName, now: Seconds) -> Seconds {
-        guard let known = self.plan?[pool]?.clusters.first(where: { $0.name == cluster }) else {
-            return self.distance(cluster, pool)
+    /// The cluster where a session's text is.
+    private func home(of session: UInt64?, _ weights: [ClusterName: Double]) -> ClusterName? {
+        session.flatMap { session in
+            Rendezvous.choose(session, among: weights.lazy.map { (place: $0.key, name: $0.key.text, weight: $0.value) })
         }
+    }
+
+    private func unloadedTTFT(_ cluster: ClusterName, _ pool: PoolName) -> Seconds {
+        self.plan?[pool]?.clusters.first { $0.name == cluster }?.unloadedTTFT ?? 0
+    }
+
+    /// What a request would wait in a cluster before it begins, in seconds.
+    func wait(in cluster: ClusterName, _ pool: PoolName, now: Seconds) -> Seconds {
+        let known = self.plan?[pool]?.clusters.first { $0.name == cluster }
         let waiting =
-            self.local[pool]?[cluster]?.waiting(now: now, ageMax: self.settings.sampleAgeMax) ?? known.waiting
+            self.local[pool]?[cluster]?.waiting(now: now, ageMax: self.settings.sampleAgeMax) ?? known?.waiting ?? 0
         let own = self.settings.countsOwnDispatches ? self.sentSince[pool]?[cluster]?.count ?? 0 : 0
-        let queued = Double(max(0, waiting + own - known.freeSeats))
+        let queued = Double(max(0, waiting + own - (known?.freeSeats ?? 0)))
         // Of unknown capacity: as if each request ahead took a second, so that the known are preferred.
-        let wait = queued / max(known.capacity ?? 1, 0.001)
-        return self.distance(cluster, pool) + known.unloadedTTFT + wait
+        return queued / max(known?.capacity ?? 1, 0.001)
     }
 
     private func distance(_ cluster: ClusterName, _ pool: PoolName) -> Seconds {
@@ -305,7 +333,16 @@ package struct Router: Sendable {
             let some =
                 sound.isEmpty
                 ? local.usable(now: now, ageMax: ageMax) { request.failed.contains($0) } : sound
-            return local.choose(from: some, now: now, ageMax: ageMax, using: &dice)
+            let chosen = local.choose(from: some, now: now, ageMax: ageMax, using: &dice)
+            guard let session = request.session, self.settings.keepsSessions, let chosen else { return chosen }
+            return local.home(
+                of: session,
+                from: some,
+                insteadOf: chosen,
+                request.promptTokens,
+                now: now,
+                ageMax: ageMax
+            )
         }
         let peers = self.peers[self.regionOf(cluster, pool: request.pool)] ?? []
         let sound = peers.filter { !isRejected($0) }

@@ -21,6 +21,10 @@ package struct RoutingSettings: Sendable {
     package var draws = 2
     /// Whether a cluster's estimate counts what this gateway has sent there since the digest behind the plan.
     package var countsOwnDispatches = true
+    /// Whether an endpoint's backlog counts this gateway's prompts that have not given their first token.
+    package var countsUnbegunPrompts = true
+    /// Whether requests of one session keep to one cluster and endpoint, where their text is still cached.
+    package var keepsSessions = true
 
     package init() {}
 }

@@ -72,6 +72,7 @@ struct Exchange {
         let target: ProxyTarget
         let number: Int
         let start: NIODeadline
+        let uri: String?
         let requestHeaders: [ProxyHeader]
         let responseHeaders: [ProxyHeader]
         var isReused = false
@@ -135,11 +136,12 @@ struct Exchange {
         guard self.stage == .choosing else { return [] }
         switch decision {
         case .answer(let answer): return self.answer(answer)
-        case .forward(let target, let requestHeaders, let responseHeaders):
+        case .forward(let target, let uri, let requestHeaders, let responseHeaders):
             self.current = Try(
                 target: target,
                 number: self.failed.count + 1,
                 start: now,
+                uri: uri,
                 requestHeaders: requestHeaders,
                 responseHeaders: responseHeaders
             )
@@ -220,6 +222,7 @@ struct Exchange {
         self.stage = .waiting
         self.current?.isReused = reused
         var head = self.request.head
+        if let uri = current.uri { head.uri = uri }
         head.headers.set(current.requestHeaders)
         let body = self.replay ?? []
         if self.requestBytes > self.limits.replay { self.replay = nil }

@@ -93,7 +93,14 @@ package struct ProxiedRequest: Hashable, Sendable {
 package enum ProxyDecision: Hashable, Sendable {
     /// Pass it on: `requestHeaders` replace those of the same name on the way up,
     /// `responseHeaders` those on the way down.
-    case forward(ProxyTarget, requestHeaders: [ProxyHeader] = [], responseHeaders: [ProxyHeader] = [])
+    ///
+    /// With `uri`, an end of the request's own that begins with a slash, that goes upstream instead.
+    case forward(
+        ProxyTarget,
+        uri: String? = nil,
+        requestHeaders: [ProxyHeader] = [],
+        responseHeaders: [ProxyHeader] = []
+    )
     /// Answer it here.
     case answer(ProxyAnswer)
 }

@@ -46,6 +46,19 @@ struct GatewayConfigurationTests {
     }
 
     @Test(
+        "a request belongs to the pool whose path it is under, and the model server sees the rest",
+        arguments: [
+            ("/qwen/v1/models", "default/qwen", "/v1/models"), ("/qwen", "default/qwen", "/"),
+            ("/qwen?a=1", "default/qwen", "/?a=1"), ("/qwen2/v1", "default/llama", "/qwen2/v1"),
+            ("/v1/chat/completions", "default/llama", "/v1/chat/completions"),
+        ]
+    )
+    func paths(uri: String, pool: String, rest: String) throws {
+        let found = try #require(try configuration().pools.first { $0.contains(uri) })
+        #expect(found.name.description == pool && found.inside(uri) == rest)
+    }
+
+    @Test(
         "is refused with the field and the fix",
         arguments: [
             ("region: europe-west", "region: us-east", "peers[0].region: is this gateway's own"),

@@ -9,7 +9,7 @@ import FleetModel
 /// throughput with all seats taken. What is measured at saturation outweighs the model, and at first no estimate
 /// may run far ahead of what has been seen.
 ///
-/// Differences from `design/solver.md`: the trust region widens with the evidence (see `trust`), and an engine
+/// Differences from that method: the trust region widens with the evidence (see `trust`), and an engine
 /// without token counters is fitted by Little's law (see `normalised`).
 struct CapacityEstimate: Sendable {
     /// The memory of averages of rates, in seconds.
@@ -92,7 +92,9 @@ struct CapacityEstimate: Sendable {
     private var currentCapacity: Double? {
         guard let model = self.model, let lengthOut = self.lengthOut, self.greatestThroughput > 0 else { return nil }
         var capacity = model.throughput(running: self.seats, lengthIn: self.lengthIn, lengthOut: lengthOut)
-        if self.settings.learnsFromSaturation, self.isSaturated, let measured = self.saturatedThroughput { capacity = 0.3 * capacity + 0.7 * measured }
+        if self.settings.learnsFromSaturation, self.isSaturated, let measured = self.saturatedThroughput {
+            capacity = 0.3 * capacity + 0.7 * measured
+        }
         return min(capacity, self.trust * self.greatestThroughput)
     }
 

@@ -14,9 +14,25 @@ package struct HubMind: Sendable {
     package var demand = DemandBoard()
     private var solver = Solver()
     private var memory: [PoolName: SolverMemory] = [:]
+    /// Clusters of the plan that a restart found.
+    private var awaited: Set<ClusterName> = []
+    private var awaitedUntil: Seconds = -.infinity
     private let policy: SolverPolicy
 
+    /// How long a hub that was started again waits for agents that it knows of, in seconds.
+    package static let reunion: Seconds = 3
+
     package init(policy: SolverPolicy = .placingAll) { self.policy = policy }
+
+    /// Goes on from the plan that stood when the hub was started again.
+    ///
+    /// Its weights are where the next steps begin, and for ``reunion`` seconds no plan is made before each of its
+    /// clusters has been heard: agents come back one by one, and a plan of the first would drop the others.
+    package mutating func resume(from plan: Plan, now: Seconds) {
+        for pool in plan.pools { self.memory[pool.pool] = SolverMemory(rows: pool.rows) }
+        self.awaited = Set(plan.pools.flatMap { $0.clusters.filter { $0.state != .down }.map(\.name) })
+        self.awaitedUntil = now + Self.reunion
+    }
 
     /// Every pool that some fresh digest names, solved.
     ///
@@ -31,6 +47,7 @@ package struct HubMind: Sendable {
         let views = self.digests.views(now: now)
         let pools = Set(views.flatMap { $0.frame.digests.map(\.pool) }).sorted()
         guard !pools.isEmpty else { return nil }
+        if now < self.awaitedUntil, !self.awaited.isSubset(of: views.map(\.frame.id.cluster)) { return nil }
         self.memory = self.memory.filter { pools.contains($0.key) }
 
         let links = self.links(to: Set(views.map(\.frame.region)))

@@ -63,7 +63,9 @@ struct GatewayConfiguration: Sendable {
         let pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
             let path = try pool.optional("path") { $0 } ?? "/"
             guard path.hasPrefix("/") else { throw pool.error("path", "\"\(path)\" must begin with /") }
-            return Pool(name: try pool.required("name") { try PoolName($0) }, path: path)
+            // `/qwen` and `/qwen/` are one path.
+            let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+            return Pool(name: try pool.required("name") { try PoolName($0) }, path: trimmed)
         }
         self.pools = pools.sorted { $0.path.utf8.count > $1.path.utf8.count }
         guard !pools.isEmpty else { throw fields.error("pools", "is empty; name at least one pool") }

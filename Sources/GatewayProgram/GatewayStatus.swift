@@ -56,7 +56,7 @@ extension Gateway {
                     GatewayStatus.PlanInUse(
                         epoch: version.epoch,
                         generation: version.generation,
-                        age_seconds: unconfirmed.isFinite ? unconfirmed : nil
+                        age_seconds: unconfirmed
                     )
                 },
                 in_flight: state.router.inFlight,
@@ -108,12 +108,14 @@ extension Gateway {
                     help: "The plan's generation.",
                     Double(version.generation)
                 )
-                page.single(
-                    "isobar_gateway_plan_age_seconds",
-                    .gauge,
-                    help: "Since a hub last confirmed the plan.",
-                    unconfirmed
-                )
+                if let unconfirmed {
+                    page.single(
+                        "isobar_gateway_plan_age_seconds",
+                        .gauge,
+                        help: "Since a hub last confirmed the plan.",
+                        unconfirmed
+                    )
+                }
             }
             page.family("isobar_gateway_round_trip_seconds", .gauge, help: "To the gateways of another region.")
             for (region, seconds) in state.router.measuredRoundTrips.sorted(by: { $0.key < $1.key }) {

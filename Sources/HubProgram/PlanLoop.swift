@@ -16,6 +16,14 @@ struct PlanLoop: Service {
     /// Alarms come in bursts, and every plan costs a synced write.
     static let shortestPause: Seconds = 0.1
 
+    /// Another hub took the leadership: this one must not go on, and whoever supervises it must see it fail.
+    struct Superseded: Error, CustomStringConvertible {
+        let epoch: UInt64
+        var description: String {
+            "another hub took the leadership from epoch \(self.epoch); only one hub may use a state file"
+        }
+    }
+
     let hub: Hub
     let store: any StateStore
     let tick: Seconds
@@ -26,13 +34,17 @@ struct PlanLoop: Service {
             "leading",
             metadata: ["epoch": "\(record.chain.epoch)", "plan": "\(plan?.version.description ?? "none")"]
         )
-        self.hub.withState { $0.plan = plan }
+        let now = self.hub.clock.now
+        self.hub.withState { state in
+            state.plan = plan
+            if let plan { state.mind.resume(from: plan, now: now) }
+        }
         self.hub.announcements.send(Announcement(plan: try plan.map { (plan) throws in try EncodedPlan(plan) }))
 
-        await cancelWhenGracefulShutdown {
-            await withDiscardingTaskGroup { group in
+        try await cancelWhenGracefulShutdown {
+            try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { await self.beat() }
-                await self.plan(from: record)
+                try await self.plan(from: record)
                 group.cancelAll()
             }
         }
@@ -46,11 +58,13 @@ struct PlanLoop: Service {
     }
 
     /// Plans for as long as this hub leads.
-    private func plan(from start: PlanRecord) async {
+    private func plan(from start: PlanRecord) async throws(Superseded) {
         var record = start
         for await cause in self.hub.causes {
             do {
-                guard try await self.plan(cause, &record) else { return }
+                try await self.plan(cause, &record)
+            } catch let error as Superseded {
+                throw error
             } catch {
                 // The plan in force stays in force; the next tick tries again.
                 self.hub.withState { $0.counts.plansFailed += 1 }
@@ -62,8 +76,8 @@ struct PlanLoop: Service {
 
     /// One plan.
     ///
-    /// - Returns: `false` when this hub no longer leads.
-    private func plan(_ cause: String, _ record: inout PlanRecord) async throws -> Bool {
+    /// - Throws: ``Superseded`` when this hub no longer leads.
+    private func plan(_ cause: String, _ record: inout PlanRecord) async throws {
         let now = self.hub.clock.now
         let (version, parent) = (record.chain.next, record.chain.head)
         let made = self.hub.withState { state -> (Plan, [SolverAnswer])? in
@@ -71,14 +85,11 @@ struct PlanLoop: Service {
         }
         guard let (plan, answers) = made else {
             self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
-            return true
+            return
         }
         let took = self.hub.clock.now - now
         let encoded = try EncodedPlan(plan)
-        guard try await record.accept(encoded) else {
-            self.hub.logger.critical("another hub leads; this one stops planning", metadata: ["plan": "\(version)"])
-            return false
-        }
+        guard try await record.accept(encoded) else { throw Superseded(epoch: version.epoch) }
         self.hub.announcements.send(Announcement(plan: encoded))
         self.hub.withState { state in
             state.plan = plan
@@ -94,6 +105,5 @@ struct PlanLoop: Service {
                     "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
             ]
         )
-        return true
     }
 }

@@ -7,7 +7,10 @@ import StateStore
 struct StoredStateError: Error, CustomStringConvertible {
     let key: String
     let reason: String
-    var description: String { "stored state: \(self.key): \(self.reason); restore a backup, or start with a new file" }
+    var description: String {
+        "stored state: \(self.key): \(self.reason); restore a backup; "
+            + "a new file also needs the gateways' plan files removed, since those hold newer epochs"
+    }
 }
 
 /// The incarnations of agents: one counter a cluster, moved only by compare-and-set.

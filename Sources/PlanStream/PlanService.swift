@@ -63,7 +63,8 @@ package struct PlanService<Audience: PlanAudience>: Isobar_V1_Plans.SimpleServic
                         message.plan = plan.envelope
                         sent = plan.version
                     } else {
-                        message.heartbeat = Isobar_V1_PlanVersion(sent ?? PlanVersion(epoch: 0, generation: 0))
+                        let inForce = announcement.plan?.version ?? PlanVersion(epoch: 0, generation: 0)
+                        message.heartbeat = Isobar_V1_PlanVersion(inForce)
                     }
                     try await response.write(message)
                 }

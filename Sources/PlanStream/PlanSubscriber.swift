@@ -116,8 +116,9 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
                 answer.refusal.reason = error.reason
             }
             return answer
-        case .heartbeat:
-            self.receiver.heartbeat()
+        case .heartbeat(let version):
+            // A hub that holds another plan, or none, cannot vouch for this one.
+            if version.model == self.receiver.held { self.receiver.heartbeat() }
             return nil
         case nil:
             return nil

@@ -24,6 +24,8 @@ package struct Router: Sendable {
     var plan: Plan?
     /// When a hub last said that the plan is in force.
     var confirmedAt: Seconds = -.infinity
+    /// Whether any hub has said so since the start.
+    private var isConfirmed = false
     var local: [PoolName: [ClusterName: LocalCluster]] = [:]
     var health: [EndpointAddress: TargetHealth] = [:]
     var roundTrips: [RegionName: Seconds] = [:]
@@ -71,11 +73,17 @@ package struct Router: Sendable {
             }
         }
         self.plan = plan
-        if confirmed { self.confirmedAt = now }
+        // A plan from the disk is trusted for one time to live from the start, as if confirmed then: nobody can say
+        // how long it lay there, and a gateway that starts alone is no worse informed than one that went on alone.
+        self.confirmedAt = now
+        self.isConfirmed = confirmed
     }
 
     /// A hub says that the plan held is in force.
-    package mutating func confirm(now: Seconds) { self.confirmedAt = now }
+    package mutating func confirm(now: Seconds) {
+        self.confirmedAt = now
+        self.isConfirmed = true
+    }
 
     /// Takes an agent's newest readings.
     package mutating func observe(_ batch: SampleBatch) {
@@ -94,8 +102,10 @@ package struct Router: Sendable {
     package var measuredRoundTrips: [RegionName: Seconds] { self.roundTrips }
 
     /// The version of the plan in use, and how long ago a hub last confirmed it, in seconds.
-    package func planInUse(now: Seconds) -> (version: PlanVersion, unconfirmedFor: Seconds)? {
-        self.plan.map { ($0.version, now - self.confirmedAt) }
+    ///
+    /// The time is `nil` for a plan from the disk that no hub has confirmed.
+    package func planInUse(now: Seconds) -> (version: PlanVersion, unconfirmedFor: Seconds?)? {
+        self.plan.map { ($0.version, self.isConfirmed ? now - self.confirmedAt : nil) }
     }
 
     /// Endpoints of the own region by pool that may take a request now.

@@ -186,6 +186,9 @@ extension Isobar_V1_DemandReport {
         func region(_ field: String, _ text: String) throws(WireError) -> RegionName {
             try WireError.checking(field) { () throws(InvalidName) in try RegionName(text) }
         }
+        guard self.demand.count <= 4_096, self.roundTrips.count <= 1_024, self.unreachable.count <= 1_024 else {
+            throw WireError(field: "demand", reason: "more than 4096 pools and bands or 1024 regions in one report")
+        }
         var demand: [BandDemand] = []
         for message in self.demand {
             demand.append(

@@ -23,7 +23,9 @@ package struct WireServer: Service {
         self.address = address
         self.onListening = onListening
         let transport = HTTP2ServerTransport.Posix(
-            address: .ipv4(host: address.host == "localhost" ? "127.0.0.1" : address.host, port: address.port),
+            address: address.host.contains(":")
+                ? .ipv6(host: address.host, port: address.port)
+                : .ipv4(host: address.host == "localhost" ? "127.0.0.1" : address.host, port: address.port),
             transportSecurity: .plaintext,
             config: .defaults { $0.connection.maxGraceTime = .seconds(1) }
         )
@@ -51,8 +53,9 @@ package struct WireServer: Service {
                     )
                 }
             }
-            if let bound = try? await self.server.transport.listeningAddress.ipv4 {
-                self.onListening(EndpointAddress(host: bound.host, port: bound.port))
+            if let bound = try? await self.server.transport.listeningAddress {
+                let port = bound.ipv4?.port ?? bound.ipv6?.port ?? self.address.port
+                self.onListening(EndpointAddress(host: self.address.host, port: port))
             }
             try await group.waitForAll()
         }

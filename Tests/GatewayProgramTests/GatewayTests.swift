@@ -1,7 +1,6 @@
 import ConfigurationFiles
 import FleetModel
 import Foundation
-@testable import GatewayProgram
 import Logging
 import Observability
 import PlanStream
@@ -10,6 +9,8 @@ import ReverseProxy
 import TestKit
 import Testing
 import WireProtocol
+
+@testable import GatewayProgram
 
 private let file = """
     gateway: us-east-gw
@@ -41,7 +42,7 @@ struct GatewayConfigurationTests {
     @Test("says where it stands, whom it knows and which pool a path belongs to")
     func reads() throws {
         let read = try configuration()
-        #expect(read.pools.map(\.path) == ["/qwen/", "/"])
+        #expect(read.pools.map(\.path) == ["/qwen", "/"])
         #expect(read.peers.values.flatMap { $0 }.map(\.port) == [8_180] && read.policy == .ours)
     }
 

@@ -14,7 +14,9 @@ private final class Receiver: DigestReceiver {
     private let incarnation = Mutex<UInt64>(0)
 
     func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 {
-        self.incarnation.withLock { $0 += 1; return $0 }
+        self.incarnation.withLock {
+            $0 += 1; return $0
+        }
     }
     func receive(_ frame: DigestFrame) -> String? {
         guard frame.id.cluster.text == "a" else { return "not of this fleet" }

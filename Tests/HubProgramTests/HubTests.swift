@@ -1,11 +1,12 @@
 import FleetModel
 import GossipCore
-@testable import HubProgram
 import Leadership
 import PlanStream
 import StateStore
 import TestKit
 import Testing
+
+@testable import HubProgram
 
 @Suite("The state that outlives the hub")
 struct StoredStateTests {

@@ -3,10 +3,11 @@ import Foundation
 import Logging
 import NIOCore
 import NIOHTTP1
-@testable import Observability
 import ServiceLifecycle
 import TestKit
 import Testing
+
+@testable import Observability
 
 @Suite("The log")
 struct LogTests {

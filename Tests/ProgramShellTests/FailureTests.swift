@@ -17,7 +17,9 @@ struct FailureTests {
                 return error as? ExitCode
             }
         }
-        #expect(await code(ConfigurationError(place: "hub.yaml:3", field: "listen", reason: "is missing")) == ExitCode(65))
+        #expect(
+            await code(ConfigurationError(place: "hub.yaml:3", field: "listen", reason: "is missing")) == ExitCode(65)
+        )
         #expect(await code(Broken()) == .failure)
         #expect(await code(ExitCode(79)) == ExitCode(79))
         #expect(await code(CancellationError()) == nil)

@@ -22,13 +22,13 @@ package import FleetModel
 /// no batch: at high load no real engine comes near it.
 package struct TimeBound: Sendable {
     /// What the bound needs to know of one request.
-    struct Task {
+    struct Job {
         var times: [Seconds]
         var works: [Seconds]
     }
 
     private let budgets: [Seconds]
-    private var tasks: [Task] = []
+    private var jobs: [Job] = []
     private var seen: Set<UInt64> = []
     private let world: FleetWorld
 
@@ -82,37 +82,37 @@ package struct TimeBound: Sendable {
         let cached = arrival.prefix.prefix { self.seen.contains($0) }.count
         self.seen.formUnion(arrival.prefix)
         guard isCounted else { return }
-        var task = Task(times: [], works: [])
+        var job = Job(times: [], works: [])
         for cluster in self.world.clusters {
             let trip = self.world.roundTrips[arrival.source][self.world.place(ofRegion: cluster.region)]
             let found = min(cached * cluster.profile.prefixUnitTokens, arrival.promptTokens - 1)
-            task.times.append(trip + cluster.profile.leastTimeToFirstToken(prompt: arrival.promptTokens, cached: found))
-            task.works.append(
+            job.times.append(trip + cluster.profile.leastTimeToFirstToken(prompt: arrival.promptTokens, cached: found))
+            job.works.append(
                 cluster.profile.leastWork(prompt: arrival.promptTokens, cached: found, output: arrival.outputTokens)
             )
         }
-        self.tasks.append(task)
+        self.jobs.append(job)
     }
 
     /// The best bound found, as a mean.
     func best(rounds: Int = 200) -> Seconds {
-        guard !self.tasks.isEmpty else { return 0 }
+        guard !self.jobs.isEmpty else { return 0 }
         var prices = Array(repeating: 0.0, count: self.budgets.count)
         var best = -Double.infinity
         // Steps are in units of a typical time per work, and shrink.
-        let time = self.tasks.reduce(0) { $0 + ($1.times.min() ?? 0) }
-        let work = self.tasks.reduce(0) { $0 + ($1.works.min() ?? 0) }
+        let time = self.jobs.reduce(0) { $0 + ($1.times.min() ?? 0) }
+        let work = self.jobs.reduce(0) { $0 + ($1.works.min() ?? 0) }
         let unit = work > 0 ? time / work : 1
         for round in 0..<rounds {
             var (value, load) = (0.0, Array(repeating: 0.0, count: prices.count))
-            for task in self.tasks {
+            for job in self.jobs {
                 var (least, place) = (Double.infinity, 0)
                 for c in prices.indices {
-                    let cost = task.times[c] + prices[c] * task.works[c]
+                    let cost = job.times[c] + prices[c] * job.works[c]
                     if cost < least { (least, place) = (cost, c) }
                 }
                 value += least
-                load[place] += task.works[place]
+                load[place] += job.works[place]
             }
             for c in prices.indices { value -= prices[c] * self.budgets[c] }
             best = max(best, value)
@@ -121,7 +121,7 @@ package struct TimeBound: Sendable {
                 prices[c] = max(0, prices[c] + step * (load[c] - self.budgets[c]) / max(self.budgets[c], 1e-9))
             }
         }
-        return best / Double(self.tasks.count)
+        return best / Double(self.jobs.count)
     }
 }
 

@@ -215,14 +215,14 @@ extension FleetSimulation {
         do throws(EngineRefusal) {
             try self.engines[place].machine.submit(request, now: self.now)
             self.flights[slot].isAtEngine = true
-            self.await(engine: place)
+            self.schedule(engine: place)
         } catch {
             // It fits into no engine of this kind: the client gets the engine's own refusal.
             self.giveUp(slot)
         }
     }
 
-    private mutating func await(engine place: Int) {
+    private mutating func schedule(engine place: Int) {
         guard !self.engines[place].isAwaited, let at = self.engines[place].machine.nextEventAt else { return }
         self.engines[place].isAwaited = true
         self.queue.add(.engine(place, life: self.engines[place].life), at: at)
@@ -232,7 +232,7 @@ extension FleetSimulation {
         guard self.engines[place].life == life else { return }
         self.engines[place].isAwaited = false
         self.live(engine: place)
-        self.await(engine: place)
+        self.schedule(engine: place)
     }
 
     /// Brings an engine to this moment, and tells its clients what it has for them.

@@ -126,20 +126,22 @@ package struct FleetStory {
             trips[from][to] = time
             trips[to][from] = time
         }
+        let world = FleetWorld(
+            regions: self.regions,
+            clusters: self.clusters,
+            bands: [WorldBand(band: .standard, share: 1, objective: 1)],
+            roundTrips: trips
+        )
         let comparison = FleetComparison(
-            world: FleetWorld(
-                regions: self.regions,
-                clusters: self.clusters,
-                bands: [WorldBand(band: .standard, share: 1, objective: 1)],
-                roundTrips: trips
-            ),
+            world: world,
             requests: Self.requests,
             policies: [policy],
             load: load,
             measured: 1_000_000,
             warmup: 0,
             events: [],
-            seed: seed
+            seed: seed,
+            capacity: TrueCapacity.measure(world, requests: Self.requests, counted: 400)
         )
         self.run = comparison.run(policy)
         let total = (comparison.totalCapacity * 10).rounded() / 10

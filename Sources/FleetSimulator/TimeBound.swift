@@ -82,16 +82,16 @@ package struct TimeBound: Sendable {
         let cached = arrival.prefix.prefix { self.seen.contains($0) }.count
         self.seen.formUnion(arrival.prefix)
         guard isCounted else { return }
-        var task = Job(times: [], works: [])
+        var job = Job(times: [], works: [])
         for cluster in self.world.clusters {
             let trip = self.world.roundTrips[arrival.source][self.world.place(ofRegion: cluster.region)]
             let found = min(cached * cluster.profile.prefixUnitTokens, arrival.promptTokens - 1)
-            task.times.append(trip + cluster.profile.leastTimeToFirstToken(prompt: arrival.promptTokens, cached: found))
-            task.works.append(
+            job.times.append(trip + cluster.profile.leastTimeToFirstToken(prompt: arrival.promptTokens, cached: found))
+            job.works.append(
                 cluster.profile.leastWork(prompt: arrival.promptTokens, cached: found, output: arrival.outputTokens)
             )
         }
-        self.jobs.append(task)
+        self.jobs.append(job)
     }
 
     /// The best bound found, as a mean.
@@ -105,14 +105,14 @@ package struct TimeBound: Sendable {
         let unit = work > 0 ? time / work : 1
         for round in 0..<rounds {
             var (value, load) = (0.0, Array(repeating: 0.0, count: prices.count))
-            for task in self.jobs {
+            for job in self.jobs {
                 var (least, place) = (Double.infinity, 0)
                 for c in prices.indices {
-                    let cost = task.times[c] + prices[c] * task.works[c]
+                    let cost = job.times[c] + prices[c] * job.works[c]
                     if cost < least { (least, place) = (cost, c) }
                 }
                 value += least
-                load[place] += task.works[place]
+                load[place] += job.works[place]
             }
             for c in prices.indices { value -= prices[c] * self.budgets[c] }
             best = max(best, value)

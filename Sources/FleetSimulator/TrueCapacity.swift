@@ -4,21 +4,24 @@ import TestKit
 
 /// What an engine truly finishes: measured, not estimated.
 package enum TrueCapacity {
-    /// Requests that begin the measurement and are not counted, and those that are.
-    private static let (settling, counted) = (300, 1_200)
-
     /// Requests per second that an engine finishes while requests never cease to wait.
     ///
     /// The engine gets `1/engines` of the trace, drawn request by request, as it would behind a balancer that knows
     /// nothing of prefixes: its cache then holds what such an engine's cache holds. A policy that keeps conversations
-    /// together can do better than this.
-    package static func measure(_ profile: EngineProfile, requests: [TrafficRequest], engines: Int) -> Double {
+    /// together can do better than this. `counted` requests are timed, after a quarter as many.
+    package static func measure(
+        _ profile: EngineProfile,
+        requests: [TrafficRequest],
+        engines: Int,
+        counted: Int = 1_200
+    ) -> Double {
+        let settling = counted / 4
         var engine = EngineMachine(profile: profile, reportsEveryToken: false)
         var dice = SeededGenerator(seed: 1)
         var (submitted, finished, index) = (0, 0, 0)
         var startedAt: Seconds = 0
         var now: Seconds = 0
-        while finished < self.settling + self.counted {
+        while finished < settling + counted {
             while engine.unfinished < 2 * profile.maxSequences {
                 let (lap, place) = index.quotientAndRemainder(dividingBy: requests.count)
                 index += 1
@@ -44,19 +47,19 @@ package enum TrueCapacity {
             now = next
             for event in engine.advance(to: now) where event.finish != nil {
                 finished += 1
-                if finished == self.settling { startedAt = now }
+                if finished == settling { startedAt = now }
             }
         }
-        return Double(self.counted) / (now - startedAt)
+        return Double(counted) / (now - startedAt)
     }
 
     /// The capacity of one engine of each cluster of a world; equal profiles are measured once.
-    package static func measure(_ world: FleetWorld, requests: [TrafficRequest]) -> [Double] {
+    package static func measure(_ world: FleetWorld, requests: [TrafficRequest], counted: Int = 1_200) -> [Double] {
         let engines = world.clusters.reduce(0) { $0 + $1.engines }
         var known: [EngineProfile: Double] = [:]
         return world.clusters.map { cluster in
             if let capacity = known[cluster.profile] { return capacity }
-            let capacity = self.measure(cluster.profile, requests: requests, engines: engines)
+            let capacity = self.measure(cluster.profile, requests: requests, engines: engines, counted: counted)
             known[cluster.profile] = capacity
             return capacity
         }

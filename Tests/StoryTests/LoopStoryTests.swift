@@ -58,8 +58,9 @@ private struct Region: Sendable {
                     .bind(host: "127.0.0.1", port: 0).get()
             )
         }
+        let ports = held.compactMap { $0.localAddress?.port }
         for channel in held { try await channel.close() }
-        return held.compactMap { $0.localAddress?.port }
+        return try #require(ports.count == count ? ports : nil)
     }
 
     /// Runs one program until the task is cancelled; its log goes to a file of its name.

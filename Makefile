@@ -5,8 +5,9 @@ CONFIG      ?= release
 BUILD       := $(SWIFT) build -j $(JOBS) -c $(CONFIG) --scratch-path .build$(if $(filter release,$(CONFIG)),-release)
 ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
+AZURE       ?= $(TRACE)
 
-.PHONY: help setup build run test core lint format bench bench-report demo-check clean
+.PHONY: help setup build run test core lint format bench bench-report demo-check evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,5 +53,9 @@ bench-%:  ## Run one benchmark, such as bench-solver
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report
 
+evaluate:  ## Rewrite docs/evaluation.md: AZURE=trace.csv MOONCAKE=trace.jsonl
+	$(BUILD) --product isobar
+	testenv/evaluate --azure $(AZURE) --mooncake $(MOONCAKE)
+
 clean:  ## Remove what was built
-	rm -rf .build .build-release .build-core
+	rm -rf .build .build-release .build-core .build-house .build-plugins

@@ -34,6 +34,9 @@ package struct DemandBoard: Sendable {
         return true
     }
 
+    /// A gateway's stream has ended: what it reported is no demand any more, and its region has one voice less.
+    package mutating func forget(_ gateway: GatewayName) { self.entries[gateway] = nil }
+
     /// Drops the reports that are older than ``reportLifetime``.
     package mutating func forgetSilent(now: Seconds) {
         self.entries = self.entries.filter { now - $0.value.receivedAt <= Self.reportLifetime }

@@ -146,8 +146,13 @@ extension Hub: PlanAudience {
     }
 
     func left(_ gateway: GatewayName) {
-        self.state.withLock { $0.gateways[gateway] = nil }
+        self.state.withLock { state in
+            state.gateways[gateway] = nil
+            state.mind.demand.forget(gateway)
+        }
         self.logger.info("gateway left", metadata: ["gateway": "\(gateway)"])
+        // Its clients go elsewhere, and its region may be gone with it.
+        self.wantPlan("gateway \(gateway) left")
     }
 
     func unreadable(_ error: WireError) {

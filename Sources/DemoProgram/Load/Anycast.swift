@@ -2,8 +2,9 @@ import FleetModel
 
 /// One address for all gateways: the network brings each client to the nearest one that is announced.
 ///
-/// A gateway that refuses a connection is withdrawn at once and announced again when it answers a health check. A real
-/// network takes seconds to withdraw a route; what the demo measures of a failure is without that.
+/// A gateway that refuses a connection, of a client or of the health check twice a second, is withdrawn at once, and
+/// announced again when it answers a health check. A real network may take seconds to withdraw a route; what the demo
+/// measures of a failure is without that.
 struct Anycast: Hashable, Sendable {
     private(set) var withdrawn: Set<RegionName> = []
 

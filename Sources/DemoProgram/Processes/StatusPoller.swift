@@ -20,22 +20,33 @@ final class StatusPoller: Sendable {
 
     var current: FleetStatus { self.status.withLock { $0 } }
 
-    /// Asks about once a second, until cancelled.
+    /// Asks about twice a second, until cancelled.
     func run() async {
-        repeat { await self.ask() } while (try? await Task.sleep(for: .seconds(1))) != nil
+        repeat { await self.ask() } while (try? await Task.sleep(for: .milliseconds(500))) != nil
     }
 
     private func ask() async {
         var fromGateway: FleetStatus?
         for region in self.layout.geography.regions {
-            guard let admin = self.layout.sites[region.name]?.gatewayAdmin, let status = await self.status(of: admin)
-            else { continue }
-            self.state.anycast { $0.answered(region.name) }
+            guard let admin = self.layout.sites[region.name]?.gatewayAdmin else { continue }
+            let status: FleetStatus
+            do {
+                guard let answer = try await self.status(of: admin) else { continue }
+                status = answer
+                self.state.anycast { $0.answered(region.name) }
+            } catch is HTTPClientError {
+                // Slow, or cut in the middle: the next time will tell.
+                continue
+            } catch {
+                // No connection: the network's own health check would withdraw it too.
+                self.state.anycast { $0.refused(region.name) }
+                continue
+            }
             // Gateways may differ by a plan for a moment; the newest is the fleet's.
             if (status.plan.generation ?? 0) >= (fromGateway?.plan.generation ?? 0) { fromGateway = status }
         }
         guard !Task.isCancelled else { return }
-        let hub = await self.status(of: self.layout.hubAdmin)
+        let hub = try? await self.status(of: self.layout.hubAdmin)
         self.status.withLock { status in
             if let hub {
                 status = hub
@@ -48,11 +59,11 @@ final class StatusPoller: Sendable {
         }
     }
 
-    private func status(of admin: EndpointAddress) async -> FleetStatus? {
+    /// - Throws: What the connection threw.
+    private func status(of admin: EndpointAddress) async throws -> FleetStatus? {
         let request = HTTPClientRequest(url: "http://\(admin)/v1/status")
-        guard let response = try? await self.http.execute(request, timeout: .seconds(1)), response.status == .ok,
-            let body = try? await response.body.collect(upTo: 1 << 20)
-        else { return nil }
-        return FleetStatus(Data(body.readableBytesView))
+        let response = try await self.http.execute(request, timeout: .seconds(1))
+        guard response.status == .ok else { return nil }
+        return FleetStatus(Data(try await response.body.collect(upTo: 1 << 20).readableBytesView))
     }
 }

@@ -56,6 +56,25 @@ import Testing
         #expect(try stateOfEast(now: 3) == .down)
     }
 
+    @Test func `a hub that was started again waits for the clusters it knows, though not for ever`() throws {
+        let first = PlanVersion(epoch: 1, generation: 1)
+        var before = HubMind()
+        try before.digests.receive(self.frame(self.west, 1), now: 0)
+        try before.digests.receive(self.frame(self.east, 1), now: 0)
+        let plan = try #require(before.plan(version: first, parent: nil, now: 0)).plan
+
+        var after = HubMind()
+        after.resume(from: plan, now: 100)
+        let next = PlanVersion(epoch: 2, generation: 2)
+        try after.digests.receive(self.frame(self.west, 2), now: 100.5)
+        #expect(after.plan(version: next, parent: first, now: 100.5) == nil)
+        var alone = after
+        try after.digests.receive(self.frame(self.east, 2), now: 101)
+        #expect(after.plan(version: next, parent: first, now: 101)?.plan[self.pool]?.clusters.count == 2)
+        let late = alone.plan(version: next, parent: first, now: 100 + HubMind.reunion)
+        #expect(late?.plan[self.pool]?.clusters.count == 1)
+    }
+
     @Test func `a lost endpoint is an alarm, a found one is not`() {
         #expect(self.frame(self.west, 1).isAlarming(after: nil))
         #expect(self.frame(self.west, 2, ready: 1).isAlarming(after: self.frame(self.west, 1)))

@@ -61,16 +61,19 @@ import Testing
         var before = HubMind()
         try before.digests.receive(self.frame(self.west, 1), now: 0)
         try before.digests.receive(self.frame(self.east, 1), now: 0)
-        let plan = try #require(before.plan(version: first, parent: nil, now: 0)).plan
+        let made = before.plan(version: first, parent: nil, now: 0)
+        let plan = try #require(made).plan
 
         var after = HubMind()
         after.resume(from: plan, now: 100)
         let next = PlanVersion(epoch: 2, generation: 2)
         try after.digests.receive(self.frame(self.west, 2), now: 100.5)
-        #expect(after.plan(version: next, parent: first, now: 100.5) == nil)
+        let early = after.plan(version: next, parent: first, now: 100.5)
+        #expect(early == nil)
         var alone = after
         try after.digests.receive(self.frame(self.east, 2), now: 101)
-        #expect(after.plan(version: next, parent: first, now: 101)?.plan[self.pool]?.clusters.count == 2)
+        let whole = after.plan(version: next, parent: first, now: 101)
+        #expect(whole?.plan[self.pool]?.clusters.count == 2)
         let late = alone.plan(version: next, parent: first, now: 100 + HubMind.reunion)
         #expect(late?.plan[self.pool]?.clusters.count == 1)
     }

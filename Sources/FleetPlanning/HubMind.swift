@@ -36,12 +36,8 @@ package struct HubMind: Sendable {
 
     /// Every pool that some fresh digest names, solved.
     ///
-    /// - Returns: The plan, and the answers behind it by pool; `nil` while no agent has spoken.
-    package mutating func plan(
-        version: PlanVersion,
-        parent: PlanVersion?,
-        now: Seconds
-    ) -> (plan: Plan, answers: [SolverAnswer])? {
+    /// - Returns: The plan; `nil` while no agent has spoken.
+    package mutating func plan(version: PlanVersion, parent: PlanVersion?, now: Seconds) -> Plan? {
         _ = self.digests.forgetSilent(now: now)
         self.demand.forgetSilent(now: now)
         let views = self.digests.views(now: now)
@@ -52,7 +48,6 @@ package struct HubMind: Sendable {
 
         let links = self.links(to: Set(views.map(\.frame.region)))
         var plans: [PoolPlan] = []
-        var answers: [SolverAnswer] = []
         for pool in pools {
             let members = views.compactMap { view in
                 view.frame.digests.first { $0.pool == pool }.map { Member(view: view, digest: $0) }
@@ -60,10 +55,8 @@ package struct HubMind: Sendable {
             let problem = self.problem(pool, members, links)
             let answer = self.solver.solve(problem, memory: &self.memory[pool, default: SolverMemory()])
             plans.append(Self.poolPlan(answer, members))
-            answers.append(answer)
         }
-        let plan = Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: plans)
-        return (plan, answers)
+        return Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: plans)
     }
 
     /// One cluster of one pool, as its last frame shows it.

@@ -122,13 +122,13 @@ extension FleetSimulation {
         self.lastPlanAt = self.now
         if policy.usesRouter {
             // Nearest and round robin need the plan too, as the real gateways do: it says which clusters there are.
-            guard let made = self.mind.plan(version: self.chain.next, parent: self.chain.head, now: self.now) else {
+            guard let plan = self.mind.plan(version: self.chain.next, parent: self.chain.head, now: self.now) else {
                 return
             }
-            self.chain.accepted(made.plan.version)
-            if isTick, policy.isOurs { self.countChurn(made.plan) }
-            self.lastPlan = made.plan
-            self.announce(made.plan)
+            self.chain.accepted(plan.version)
+            if isTick, policy.isOurs { self.countChurn(plan) }
+            self.lastPlan = plan
+            self.announce(plan)
         } else {
             self.showViews(isTick: isTick)
         }

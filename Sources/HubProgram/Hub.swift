@@ -8,7 +8,6 @@ import Observability
 import PlanStream
 import StateStore
 import Synchronization
-import WeightSolver
 import WireProtocol
 
 /// What one gateway's stream last said.
@@ -24,7 +23,6 @@ final class Hub: Sendable {
         var mind = HubMind()
         var gateways: [GatewayName: GatewayStanding] = [:]
         var plan: Plan?
-        var answers: [SolverAnswer] = []
         var plannedAt: Seconds = 0
         var counts = HubCounts()
     }

@@ -6,7 +6,6 @@ import Observability
 import PlanStream
 import ServiceLifecycle
 import StateStore
-import WeightSolver
 import WireProtocol
 
 /// Makes a plan each tick, and at once on an alarm; stores it, then announces it.
@@ -80,10 +79,8 @@ struct PlanLoop: Service {
     private func plan(_ cause: String, _ record: inout PlanRecord) async throws {
         let now = self.hub.clock.now
         let (version, parent) = (record.chain.next, record.chain.head)
-        let made = self.hub.withState { state -> (Plan, [SolverAnswer])? in
-            state.mind.plan(version: version, parent: parent, now: now).map { ($0.plan, $0.answers) }
-        }
-        guard let (plan, answers) = made else {
+        let next = self.hub.withState { $0.mind.plan(version: version, parent: parent, now: now) }
+        guard let plan = next else {
             self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
             return
         }
@@ -93,7 +90,6 @@ struct PlanLoop: Service {
         self.hub.announcements.send(Announcement(plan: encoded))
         self.hub.withState { state in
             state.plan = plan
-            state.answers = answers
             state.plannedAt = now
             state.counts.planned(took: took)
         }

@@ -4,6 +4,7 @@ import Logging
 import Observability
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// The agent's state behind one lock: readings come in, samples and frames go out.
 final class Agent: Sendable {
@@ -26,6 +27,7 @@ final class Agent: Sendable {
 
     let configuration: AgentConfiguration
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     /// To every hub replica.
     let frames = NewestWins<DigestFrame>()
@@ -33,9 +35,15 @@ final class Agent: Sendable {
     let batches = NewestWins<[SampleBatch]>()
     private let state: Mutex<State>
 
-    init(configuration: AgentConfiguration, clock: MonotonicClock, logger: Logger) {
+    init(
+        configuration: AgentConfiguration,
+        clock: MonotonicClock,
+        links: LinkCredentials? = nil,
+        logger: Logger
+    ) {
         self.configuration = configuration
         self.clock = clock
+        self.links = links
         self.logger = logger
         var poolOf: [EndpointAddress: Int] = [:]
         for (index, pool) in configuration.pools.enumerated() {

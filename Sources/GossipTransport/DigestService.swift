@@ -26,6 +26,7 @@ package struct DigestService<Receiver: DigestReceiver>: Isobar_V1_Digests.Simple
         request: Isobar_V1_RegisterAgent,
         context: ServerContext
     ) async throws -> Isobar_V1_Registration {
+        try context.requirePeer(toSpeakFor: request.cluster)
         do {
             var registration = Isobar_V1_Registration()
             registration.incarnation = try await self.receiver.register(
@@ -49,7 +50,11 @@ package struct DigestService<Receiver: DigestReceiver>: Isobar_V1_Digests.Simple
             acknowledgement.id = message.id
             // One bad message is dropped here, inside the loop: it must not end the stream.
             do throws(WireError) {
-                acknowledgement.refusal = self.receiver.receive(try message.model()) ?? ""
+                if let stranger = context.peer?.refusal(speakingFor: message.id.cluster) {
+                    acknowledgement.refusal = stranger
+                } else {
+                    acknowledgement.refusal = self.receiver.receive(try message.model()) ?? ""
+                }
             } catch {
                 self.receiver.refused(error)
                 acknowledgement.refusal = error.description

@@ -9,6 +9,7 @@ import PlanStream
 import StateStore
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// What one gateway's stream last said.
 struct GatewayStanding: Sendable {
@@ -28,6 +29,7 @@ final class Hub: Sendable {
     }
 
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     let announcements = NewestWins<Announcement>()
     /// Why the next plan is to be made: a tick, or something that should not wait for one.
@@ -36,9 +38,10 @@ final class Hub: Sendable {
     private let store: any StateStore
     private let state = Mutex(State())
 
-    init(store: any StateStore, clock: MonotonicClock, logger: Logger) {
+    init(store: any StateStore, clock: MonotonicClock, links: LinkCredentials? = nil, logger: Logger) {
         self.store = store
         self.clock = clock
+        self.links = links
         self.logger = logger
         // One place: a second cause while a plan is being made asks for the same thing.
         (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))

@@ -105,7 +105,7 @@ let rooms: [Room] = [
         floor: .words,
         pure: false,
         uses: ["FleetModel"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf],
+        products: [.protobuf, .grpcCore, .grpcProtobuf, .crypto],
         testUses: ["TestKit"],
         exclude: ["proto"]
     ),
@@ -206,7 +206,8 @@ let rooms: [Room] = [
         pure: false,
         uses: ["FleetModel", "Exposition", "WireProtocol"],
         products: [.asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioSSL, .nioTLS, .x509],
-        testUses: ["TestKit", "CertificateAuthority", "GossipTransport"]
+        testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
+        testProducts: [.protobuf]
     ),
 
     // Programs
@@ -237,7 +238,7 @@ let rooms: [Room] = [
             "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
             "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient],
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(

@@ -37,6 +37,7 @@ final class Hub: Sendable {
     private let cause: AsyncStream<String>.Continuation
     private let store: any StateStore
     private let state = Mutex(State())
+    private let keys = Mutex<FrameKeys?>(nil)
 
     init(store: any StateStore, clock: MonotonicClock, links: LinkCredentials? = nil, logger: Logger) {
         self.store = store
@@ -58,7 +59,8 @@ final class Hub: Sendable {
 // MARK: Agents
 
 extension Hub: DigestReceiver {
-    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 {
+    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
+        let keys = try await self.frameKeys()
         let incarnation = try await Incarnations(store: self.store).next(of: cluster)
         self.logger.info(
             "agent registered",
@@ -66,7 +68,27 @@ extension Hub: DigestReceiver {
                 "cluster": "\(cluster)", "region": "\(region)", "agent": "\(agent)", "incarnation": "\(incarnation)",
             ]
         )
-        return incarnation
+        return AgentRegistration(incarnation: incarnation, key: keys.key(of: cluster, incarnation: incarnation))
+    }
+
+    func open(_ sealed: [UInt8]) async throws -> OpenedFrame {
+        let keys = try await self.frameKeys()
+        do throws(SealFault) {
+            return try keys.open(sealed)
+        } catch {
+            self.state.withLock { $0.counts.sealsRefused[error, default: 0] += 1 }
+            // At debug: whoever floods the hub with forgeries shall not fill its log. The counter has every one.
+            self.logger.debug("frame not opened", metadata: ["reason": "\(error)"])
+            throw error
+        }
+    }
+
+    /// Read once; it never changes while a hub runs.
+    private func frameKeys() async throws -> FrameKeys {
+        if let keys = self.keys.withLock({ $0 }) { return keys }
+        let keys = try await FrameSecret(store: self.store).keys()
+        self.keys.withLock { $0 = keys }
+        return keys
     }
 
     func receive(_ frame: DigestFrame) -> String? {

@@ -40,6 +40,8 @@ package struct HubCommand: AsyncParsableCommand {
         try await self.shell.run("hub") {
             let configuration = try HubConfiguration(file: self.config)
             let logger = Logger(label: "isobar.hub")
+            // The state holds the secret of the frames' keys: what the hub makes is its user's alone.
+            umask(0o077)
             let store = try SQLiteStore(path: configuration.state)
             let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
             let hub = Hub(store: store, clock: MonotonicClock(), links: links, logger: logger)

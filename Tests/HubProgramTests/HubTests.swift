@@ -44,6 +44,21 @@ struct StoredStateTests {
         #expect(error?.description.contains("restore a backup") == true)
     }
 
+    @Test("every hub replica makes the same keys, whoever comes first")
+    func oneSecret() async throws {
+        let store = MemoryStore()
+        let cluster = try ClusterName("a")
+        let keys = try await withThrowingTaskGroup(of: [UInt8].self) { group in
+            for _ in 0..<8 {
+                group.addTask { try await FrameSecret(store: store).keys().key(of: cluster, incarnation: 1) }
+            }
+            return try await group.reduce(into: Set()) { $0.insert($1) }
+        }
+        #expect(keys.count == 1)
+        let other = try await FrameSecret(store: MemoryStore()).keys().key(of: cluster, incarnation: 1)
+        #expect(!keys.contains(other))
+    }
+
     @Test("an incarnation is never given twice, however many ask at once")
     func incarnations() async throws {
         let incarnations = Incarnations(store: MemoryStore())

@@ -5,6 +5,7 @@ import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import GossipTransport
 import Logging
+import SwiftProtobuf
 import Synchronization
 import TestKit
 import Testing
@@ -16,7 +17,27 @@ import WireProtocol
 private final class Receiver: DigestReceiver {
     let frames = Mutex<[FrameID]>([])
 
-    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 { 1 }
+    private let keys: FrameKeys
+
+    init() throws { self.keys = try FrameKeys(secret: FrameKeys.makeSecret()) }
+
+    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
+        AgentRegistration(incarnation: 1, key: self.keys.key(of: cluster, incarnation: 1))
+    }
+    func open(_ sealed: [UInt8]) async throws -> OpenedFrame { try self.keys.open(sealed) }
+    func sealed(_ cluster: String) throws -> Data {
+        let cluster = try ClusterName(cluster)
+        let frame = DigestFrame(
+            id: FrameID(cluster: cluster, incarnation: 9, sequence: 9),
+            region: try RegionName("us-east"),
+            agent: try AgentName("agent-0"),
+            interval: 1,
+            digests: []
+        )
+        let key = self.keys.key(of: cluster, incarnation: 9)
+        var seal = try FrameSeal(cluster: cluster, incarnation: 9, key: key)
+        return Data(try seal.seal(try Isobar_V1_Frame(frame).serializedBytes(), sequence: 9))
+    }
     func receive(_ frame: DigestFrame) -> String? {
         self.frames.withLock { $0.append(frame.id) }
         return nil
@@ -58,7 +79,7 @@ struct MutualTLSTests {
         _ hub: LinkCredentials,
         _ story: @escaping @Sendable (EndpointAddress, Receiver) async throws -> Void
     ) async throws {
-        let receiver = Receiver()
+        let receiver = try Receiver()
         let bound = NewestWins<EndpointAddress>()
         let server = try WireServer(
             listen: try EndpointAddress(listening: "127.0.0.1:0"),
@@ -124,19 +145,10 @@ struct MutualTLSTests {
                 group.addTask { try await client.run() }
                 group.addTask { try await shown.run() }
                 let raw = Isobar_V1_Digests.Client(wrapping: client.client)
-                let frames = try ["b", "a"].map { cluster in
-                    Isobar_V1_Frame(
-                        DigestFrame(
-                            id: FrameID(cluster: try ClusterName(cluster), incarnation: 9, sequence: 9),
-                            region: try RegionName("us-east"),
-                            agent: try AgentName("agent-0"),
-                            interval: 1,
-                            digests: []
-                        )
-                    )
-                }
+                // The key of b as well: even then the certificate is of a.
+                let frames = [try receiver.sealed("b"), try receiver.sealed("a")]
                 let refusals = try await raw.publish { writer in
-                    for frame in frames { try await writer.write(frame) }
+                    for frame in frames { try await writer.write(.with { $0.sealed = frame }) }
                 } onResponse: { response in
                     try await response.messages.reduce(into: []) { $0.append($1.refusal) }
                 }

@@ -38,7 +38,7 @@ core:  ## Build and test only the pure rooms: seconds, and no package but Collec
 
 fuzz-exposition:  ## Read PAGES=1000000 mutated metrics pages, every access checked
 	HOUSE=Exposition $(SWIFT) build -j $(JOBS) --scratch-path .build-house --build-tests
-	time HOUSE=Exposition PAGES=$(PAGES) $(SWIFT) test --skip-build --scratch-path .build-house --disable-xctest --filter MutationTests
+	HOUSE=Exposition PAGES=$(PAGES) $(SWIFT) test --skip-build --scratch-path .build-house --disable-xctest --filter MutationTests
 
 lint:  ## Check the format of everything that is not generated
 	$(SWIFT) format lint --strict --parallel Package.swift $$(git ls-files '*.swift' | grep -v -e /Generated/ -e '^Package.swift')

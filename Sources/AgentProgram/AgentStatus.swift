@@ -93,7 +93,7 @@ extension Agent {
                                 running: sample.load?.running,
                                 waiting: sample.load?.waiting,
                                 kv_use: sample.load?.kvUse,
-                                age_seconds: sample.takenAt.isFinite ? now - sample.takenAt : nil,
+                                age_seconds: sample.load == nil ? nil : now - sample.takenAt,
                                 capacity: observer[sample.endpoint]?.capacity,
                                 fault: observer[sample.endpoint]?.lastFault?.description
                             )

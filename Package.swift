@@ -131,7 +131,7 @@ let rooms: [Room] = [
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "EngineSignals"],
         products: [.yams]
     ),
     Room(
@@ -266,8 +266,11 @@ let rooms: [Room] = [
         name: "OperatorCLI",
         floor: .programs,
         pure: false,
-        uses: ["ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "WeightSolver", "WorkloadTraces"],
-        products: [.argumentParser],
+        uses: [
+            "ConfigurationFiles", "EngineModel", "EngineScraping", "EngineSignals", "FleetModel", "FleetSimulator",
+            "WeightSolver", "WorkloadTraces",
+        ],
+        products: [.argumentParser, .asyncHTTPClient],
         testUses: ["TestKit"]
     ),
     Room(
@@ -294,7 +297,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["FleetModel", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,

@@ -13,11 +13,11 @@ package struct StoreLaw: Sendable, CustomStringConvertible {
         package let description: String
     }
 
-    private static func expect(_ holds: Bool, _ what: String) throws {
+    static func expect(_ holds: Bool, _ what: String) throws {
         guard holds else { throw Broken(description: what) }
     }
 
-    private static func revision(_ outcome: CommitOutcome) throws -> Int64 {
+    static func revision(_ outcome: CommitOutcome) throws -> Int64 {
         guard case .committed(let revision) = outcome else { throw Broken(description: "conflict without a cause") }
         return revision
     }
@@ -29,10 +29,10 @@ package struct StoreLaw: Sendable, CustomStringConvertible {
             let second = try revision(try await store.commit(StoreTransaction([.put(key: "a", value: [])])))
             try expect(second > first, "revision went from \(first) to \(second)")
             let entry = try await store.get("a")
-            try expect(
-                entry == StoreEntry(key: "a", value: [], created: first, modified: second),
-                "got \(String(describing: entry))"
-            )
+            let wanted = StoreEntry(key: "a", value: [], created: first, modified: second)
+            try expect(entry == wanted, "got \(String(describing: entry))")
+            let listing = try await store.read(prefix: "")
+            try expect(listing.entries == [wanted] && listing.revision >= second, "listed \(listing)")
             let missing = try await store.get("b")
             try expect(missing == nil, "a key that nobody put is there")
         },
@@ -80,5 +80,5 @@ package struct StoreLaw: Sendable, CustomStringConvertible {
             let keys = try await store.list(prefix: "pools/").map(\.key)
             try expect(keys == ["pools/%", "pools/a", "pools/b"], "listed \(keys)")
         },
-    ]
+    ] + StoreLaw.watches + StoreLaw.leases
 }

@@ -75,7 +75,9 @@ enum House {
     ]
 
     /// The rooms that decide, and the words they use: pure.
-    static let pureRooms = rooms.filter { $0.value.floor <= .thinking && !["WireProtocol", "EtcdAPI"].contains($0.key) }.keys.sorted()
+    static let pureRooms = rooms.filter {
+        $0.value.floor <= .thinking && !["WireProtocol", "EtcdAPI"].contains($0.key)
+    }.keys.sorted()
 
     /// What a pure room may import beside rooms.
     static let plainModules = [

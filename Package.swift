@@ -41,6 +41,7 @@ struct Product {
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHTTP2 = Product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
     static let nioSSL = Product(name: "NIOSSL", package: "swift-nio-ssl")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
@@ -110,6 +111,14 @@ let rooms: [Room] = [
         exclude: ["proto"]
     ),
 
+    Room(
+        name: "EtcdAPI",
+        floor: .words,
+        pure: false,
+        products: [.protobuf, .grpcCore, .grpcProtobuf],
+        exclude: ["proto"]
+    ),
+
     // Thinking rooms
     Room(
         name: "EngineModel",
@@ -143,7 +152,7 @@ let rooms: [Room] = [
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "EngineSignals"],
         products: [.yams]
     ),
     Room(
@@ -199,6 +208,15 @@ let rooms: [Room] = [
         uses: ["StateStore"],
         products: [.grdb],
         testUses: ["TestKit"]
+    ),
+    Room(
+        name: "StateStoreEtcd",
+        floor: .doors,
+        pure: false,
+        uses: ["EtcdAPI", "FleetModel", "StateStore"],
+        products: [.grpcCore, .grpcTransport, .nioCore, .nioHTTP2],
+        testUses: ["ProcessKit", "TestKit"],
+        testProducts: [.nioEmbedded]
     ),
     Room(
         name: "WireTransport",
@@ -280,10 +298,11 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "CertificateAuthority", "ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator",
-            "WeightSolver", "WorkloadTraces",
+            "CertificateAuthority", "ConfigurationFiles", "EngineModel", "EngineScraping", "EngineSignals",
+            "FleetModel",
+            "FleetSimulator", "WeightSolver", "WorkloadTraces",
         ],
-        products: [.argumentParser],
+        products: [.argumentParser, .asyncHTTPClient],
         testUses: ["TestKit"]
     ),
     Room(
@@ -299,6 +318,13 @@ let rooms: [Room] = [
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
+        name: "ProcessKit",
+        floor: .proving,
+        pure: false,
+        uses: ["TestKit"],
+        products: [.nioCore, .nioPosix, .subprocess, .systemPackage]
+    ),
+    Room(
         name: "FleetSimulator",
         floor: .proving,
         uses: [
@@ -310,7 +336,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["FleetModel", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,
@@ -372,6 +398,7 @@ let packages: [(identity: String, dependency: Package.Dependency)] = [
     ("swift-crypto", .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")),
     ("swift-log", .package(url: "https://github.com/apple/swift-log", from: "1.16.2")),
     ("swift-nio", .package(url: "https://github.com/apple/swift-nio", from: "2.101.2")),
+    ("swift-nio-http2", .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0")),
     ("swift-nio-ssl", .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6")),
     ("swift-protobuf", .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: [])),
     ("swift-system", .package(url: "https://github.com/apple/swift-system", from: "1.6.0")),

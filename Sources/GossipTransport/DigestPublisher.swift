@@ -25,7 +25,8 @@ package struct DigestPublisher<Transport: ClientTransport>: Sendable {
     /// Asks for an incarnation and its key until the hub gives them.
     ///
     /// - Throws: `CancellationError` when cancelled, or the hub's refusal of the names.
-    package func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
+    package func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration
+    {
         var request = Isobar_V1_RegisterAgent()
         request.cluster = cluster.text
         request.region = region.text

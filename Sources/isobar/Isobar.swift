@@ -20,7 +20,10 @@ struct Isobar: AsyncParsableCommand {
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
             CommandGroup(name: "Set up:", subcommands: [PKICommand.self]),
-            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self, SimulateCommand.self]),
+            CommandGroup(
+                name: "Look and ask:",
+                subcommands: [TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
+            ),
         ]
     )
 }

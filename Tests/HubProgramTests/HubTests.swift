@@ -5,6 +5,7 @@ import PlanStream
 import StateStore
 import TestKit
 import Testing
+import WireProtocol
 
 @testable import HubProgram
 

@@ -40,6 +40,7 @@ struct Product {
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHTTP2 = Product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -103,6 +104,14 @@ let rooms: [Room] = [
         uses: ["FleetModel"],
         products: [.protobuf, .grpcCore, .grpcProtobuf],
         testUses: ["TestKit"],
+        exclude: ["proto"]
+    ),
+
+    Room(
+        name: "EtcdAPI",
+        floor: .words,
+        pure: false,
+        products: [.protobuf, .grpcCore, .grpcProtobuf],
         exclude: ["proto"]
     ),
 
@@ -187,6 +196,15 @@ let rooms: [Room] = [
         uses: ["StateStore"],
         products: [.grdb],
         testUses: ["TestKit"]
+    ),
+    Room(
+        name: "StateStoreEtcd",
+        floor: .doors,
+        pure: false,
+        uses: ["EtcdAPI", "FleetModel", "StateStore"],
+        products: [.grpcCore, .grpcTransport, .nioCore, .nioHTTP2],
+        testUses: ["ProcessKit", "TestKit"],
+        testProducts: [.nioEmbedded]
     ),
     Room(
         name: "WireTransport",
@@ -286,6 +304,13 @@ let rooms: [Room] = [
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
+        name: "ProcessKit",
+        floor: .proving,
+        pure: false,
+        uses: ["TestKit"],
+        products: [.nioCore, .nioPosix, .subprocess, .systemPackage]
+    ),
+    Room(
         name: "FleetSimulator",
         floor: .proving,
         uses: [
@@ -357,6 +382,7 @@ let packages: [(identity: String, dependency: Package.Dependency)] = [
     ("swift-crypto", .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")),
     ("swift-log", .package(url: "https://github.com/apple/swift-log", from: "1.16.2")),
     ("swift-nio", .package(url: "https://github.com/apple/swift-nio", from: "2.101.2")),
+    ("swift-nio-http2", .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0")),
     ("swift-protobuf", .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: [])),
     ("swift-system", .package(url: "https://github.com/apple/swift-system", from: "1.6.0")),
     ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0")),

@@ -83,7 +83,7 @@ package struct EndpointTracker: Sendable {
         guard let reading = self.lastReading, let waiting = reading.waiting,
             let running = reading.running ?? self.lastWindow.map({ Int($0.running.rounded()) })
         else { return nil }
-        return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse)
+        return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse, adapters: reading.lora)
     }
 
     /// The most requests that run here at once; before the first window, only what was said of it.

@@ -1,4 +1,5 @@
 import Exposition
+import FleetModel
 
 /// Turns the bytes of a metrics page into an ``EngineReading``, in one pass.
 package struct EngineReader: Sendable {
@@ -197,9 +198,14 @@ struct NewestAdapters: Sendable {
         guard sample.value > self.updated else { return }
         self.updated = sample.value
         self.adapters = LoRAAdapters(
-            running: LoRAAdapters.names(in: sample.label("running_lora_adapters")),
-            waiting: LoRAAdapters.names(in: sample.label("waiting_lora_adapters")),
+            running: Self.names(in: sample.label("running_lora_adapters")),
+            waiting: Self.names(in: sample.label("waiting_lora_adapters")),
             most: sample.label("max_lora").flatMap { Int($0) }
         )
+    }
+
+    /// The names in a label such as `alpha,beta`.
+    private static func names(in text: String?) -> [String] {
+        (text ?? "").split(separator: ",").prefix(LoRAAdapters.mostNames).map(String.init).sorted()
     }
 }

@@ -1,3 +1,5 @@
+package import FleetModel
+
 /// What one page of one engine said.
 ///
 /// What it did not say is `nil`, never zero.

@@ -1,4 +1,5 @@
 import EngineSignals
+import FleetModel
 import Foundation
 
 /// One page as an agent reads it, to be read by a program or by a person.

@@ -209,4 +209,32 @@ struct AgentTests {
         #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"timeout\"} 1.0"))
         #expect(self.agent.status().pools[0].endpoints[1].fault == "no complete answer before the deadline")
     }
+
+    @Test(
+        "counts every kind of fault under its name, and says it in words",
+        arguments: [
+            (ScrapeFault.status(500), "status", "status 500"), (.timeout, "timeout", "no complete answer before"),
+            (.tooLarge, "too_large", "the answer is over the size limit"), (.refused, "refused", "no connection"),
+            (.noKnownSeries, "no_known_series", "no series of a known engine; check the engine"),
+            (.unreadable("half a page"), "unreadable", "not readable: half a page"),
+        ]
+    )
+    func faults(fault: ScrapeFault, code: String, words: String) {
+        for _ in 0..<3 { self.agent.scraped(self.endpoints[0], .failure(fault)) }
+        #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"\(code)\"} 3.0"))
+        #expect(self.agent.status().pools[0].endpoints[0].fault?.hasPrefix(words) == true)
+        #expect(self.agent.status().pools[0].endpoints[0].running == nil)
+        #expect(self.agent.readiness().first?.problem?.contains(words) == true)
+    }
+
+    @Test("counts restarts and upgrades of engines")
+    func restarts() throws {
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
+        var other = EngineReading(engine: .sglang)
+        other[.waiting] = 0
+        self.agent.scraped(self.endpoints[0], .success(other))
+        let page = self.agent.metrics()
+        #expect(page.contains("isobar_agent_engine_restarts_total{pool=\"default/llama\"} 1.0"))
+        #expect(page.contains("isobar_agent_engine_upgrades_total{pool=\"default/llama\"} 1.0"))
+    }
 }

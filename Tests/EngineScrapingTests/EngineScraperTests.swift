@@ -131,6 +131,26 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
         #expect(garbage.fault?.code == "unreadable")
     }
 
+    @Test func `names an engine that changed its names, instead of calling it idle`() async throws {
+        let renamed = goodPage.replacing("vllm:", with: "vllm_v2:")
+        #expect(try await self.scrape { try await $0.page(renamed) } == .failure(.noKnownSeries))
+        // When the names of the load are there and others are gone, the reading names those.
+        let reading = try await self.scrape { try await $0.page(goodPage) }.get()
+        #expect(reading.missing.contains(.kvUse) && reading.missing.contains(.finished))
+    }
+
+    @Test func `refuses an answer of 100 MB by its announced length, or as soon as it is over the limit`() async throws
+    {
+        let part = ByteBuffer(string: String(repeating: "# 0123456789abc\n", count: 65_536))
+        for framing in ["Content-Length: 104857600", "Connection: close"] {
+            let result = try await self.scrape { answer in
+                try await answer.write("HTTP/1.1 200 OK\r\n\(framing)\r\n\r\n")
+                for _ in 0..<100 { try await answer.write(part) }
+            }
+            #expect(result == .failure(.tooLarge), "\(framing)")
+        }
+    }
+
     @Test func `does not take half a page for a whole one`() async throws {
         let result = try await self.scrape { answer in
             try await answer.write("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n\(goodPage)")

@@ -22,6 +22,13 @@ import Testing
         #expect(tracker.failuresInARow == 0)
     }
 
+    @Test func `shows the adapters that its requests use`() throws {
+        var tracker = EndpointTracker(endpoint: endpoint(1))
+        let sample = tracker.read(try EngineReader().read(try constructedPage("vllm-lora")), now: 1)
+        #expect(sample.load?.adapters == LoRAAdapters(running: ["chat", "sql"], waiting: ["legal"], most: 4))
+        #expect(tracker.read(reading(), now: 2).load?.adapters == nil)
+    }
+
     @Test func `goes stale with age alone`() {
         var tracker = EndpointTracker(endpoint: endpoint(1))
         _ = tracker.read(reading(), now: 1)

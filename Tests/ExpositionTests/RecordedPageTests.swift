@@ -41,7 +41,7 @@ struct RecordedPageTests {
         )
     }
 
-    @Test("a page of 10 MiB is read whole")
+    @Test("a page of 10 MiB is read whole, and one that is longer is refused")
     func largePage() throws {
         let line = Array("vllm:num_requests_running_bucket{engine=\"0\",le=\"0.5\",model_name=\"tiny\"} 17.0\n".utf8)
         var page: [UInt8] = []
@@ -51,5 +51,10 @@ struct RecordedPageTests {
         let tally = try ExpositionReader(series: wanted).read(page) { found = $0.value }
         #expect(tally == ExpositionTally(samples: 1))
         #expect(found == 5)
+        // One byte over 10 MiB is too many.
+        page += Array(repeating: UInt8(ascii: "\n"), count: (10 << 20) + 1 - page.count)
+        #expect(throws: ExpositionFault.tooLarge(bytes: (10 << 20) + 1, limit: 10 << 20)) {
+            try ExpositionReader(series: wanted).read(page) { _ in }
+        }
     }
 }

@@ -1,4 +1,4 @@
-/// What an engine says of its LoRA adapters.
+/// The LoRA adapters that a model server has requests for.
 package struct LoRAAdapters: Hashable, Sendable {
     /// Adapters with requests in the running batches, sorted.
     package var running: [String]
@@ -6,6 +6,9 @@ package struct LoRAAdapters: Hashable, Sendable {
     package var waiting: [String]
     /// The most adapters in one batch.
     package var most: Int?
+
+    /// No model server loads more; what names more is not believed.
+    package static let mostNames = 1024
 
     package init(running: [String], waiting: [String], most: Int? = nil) {
         self.running = running
@@ -31,12 +34,4 @@ package struct LoRAAdapters: Hashable, Sendable {
         }
         return hash
     }
-
-    /// The names in a label such as `alpha,beta`.
-    static func names(in text: String?) -> [String] {
-        (text ?? "").split(separator: ",").prefix(Self.mostNames).map(String.init).sorted()
-    }
-
-    /// More adapters than any engine loads; a page is not trusted to name fewer.
-    private static let mostNames = 1024
 }

@@ -96,11 +96,12 @@ let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words, testUses: ["TestKit"]),
     Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
+    Room(name: "Resources", floor: .words, uses: ["FleetModel"]),
     Room(
         name: "WireProtocol",
         floor: .words,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "Resources"],
         products: [.protobuf, .grpcCore, .grpcProtobuf],
         testUses: ["TestKit"],
         exclude: ["proto"]
@@ -124,14 +125,18 @@ let rooms: [Room] = [
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
-    Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
+    Room(
+        name: "FleetPlanning",
+        floor: .thinking,
+        uses: ["FleetModel", "GossipCore", "Resources", "WeightSolver"]
+    ),
 
     // Doors
     Room(
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "Resources"],
         products: [.yams]
     ),
     Room(
@@ -165,6 +170,15 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Leadership", "WireProtocol"],
+        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
+        testUses: ["TestKit"],
+        testProducts: [.grpcInProcess]
+    ),
+    Room(
+        name: "OperatorLink",
+        floor: .doors,
+        pure: false,
+        uses: ["WireProtocol"],
         products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
         testUses: ["TestKit"],
         testProducts: [.grpcInProcess]
@@ -234,10 +248,10 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
-            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
-            "WeightSolver", "WireProtocol", "WireTransport",
+            "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "StateStore",
+            "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle],
+        products: [.argumentParser, .logging, .lifecycle, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -266,8 +280,11 @@ let rooms: [Room] = [
         name: "OperatorCLI",
         floor: .programs,
         pure: false,
-        uses: ["ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "WeightSolver", "WorkloadTraces"],
-        products: [.argumentParser],
+        uses: [
+            "ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "OperatorLink", "PlanStream",
+            "ProgramShell", "Resources", "WeightSolver", "WireProtocol", "WireTransport", "WorkloadTraces",
+        ],
+        products: [.argumentParser, .grpcCore, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(

@@ -1,9 +1,11 @@
 package import ArgumentParser
 import FleetModel
+import FleetPlanning
 import Foundation
 import GossipTransport
 import Logging
 import Observability
+import OperatorLink
 import PlanStream
 import ProgramShell
 import ServiceLifecycle
@@ -24,6 +26,7 @@ package struct HubCommand: AsyncParsableCommand {
               admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
+              undeclaredPools: plan      # or ignore: only pools that an InferencePool declares
             """
     )
 
@@ -40,11 +43,19 @@ package struct HubCommand: AsyncParsableCommand {
             let logger = Logger(label: "isobar.hub")
             let store = try SQLiteStore(path: configuration.state)
             let hub = Hub(store: store, clock: MonotonicClock(), logger: logger)
+            if configuration.undeclaredPools == .ignore { hub.withState { $0.mind.plansDeclaredOnly = true } }
+            let desk = HubDesk(
+                hub: hub,
+                store: store,
+                name: configuration.listen.description,
+                tick: configuration.tick
+            )
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [
                     DigestService(receiver: hub),
                     PlanService(announcements: hub.announcements, audience: hub),
+                    OperatorService(desk: desk),
                 ],
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
@@ -63,7 +74,7 @@ package struct HubCommand: AsyncParsableCommand {
                     )
                 )
             }
-            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
+            services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             services.append(server)
             return services
         }

@@ -11,6 +11,8 @@ struct HubConfiguration: Sendable {
     var state: String
     /// How often a plan is made, in seconds; a failure is answered at once.
     var tick: Seconds
+    /// What becomes of pools that agents tell of and no resource declares.
+    var undeclaredPools: UndeclaredPools
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
@@ -18,6 +20,12 @@ struct HubConfiguration: Sendable {
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.state = try fields.required("state") { $0 }
         self.tick = try fields.seconds("tick", in: 0.1...60, default: 1)
+        self.undeclaredPools = try fields.choice("undeclaredPools", default: .plan)
         try fields.finish()
     }
+}
+
+/// What becomes of pools that agents tell of and no resource declares.
+enum UndeclaredPools: String, CaseIterable, Sendable {
+    case plan, ignore
 }

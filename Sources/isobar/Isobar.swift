@@ -19,7 +19,15 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
-            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self, SimulateCommand.self]),
+            CommandGroup(
+                name: "Look and change, at a hub:",
+                subcommands: [
+                    StatusCommand.self, CheckCommand.self, PlanCommand.self, GetCommand.self, DescribeCommand.self,
+                    ApplyCommand.self, DiffCommand.self, DeleteCommand.self, WatchCommand.self, AuditCommand.self,
+                    BackupCommand.self, RestoreCommand.self,
+                ]
+            ),
+            CommandGroup(name: "Ask without a fleet:", subcommands: [SolveCommand.self, SimulateCommand.self]),
         ]
     )
 }

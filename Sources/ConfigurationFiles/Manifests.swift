@@ -69,7 +69,9 @@ package enum Manifests {
         return try self.read(text: text, file: file)
     }
 
-    /// Reads text; `file` names it in messages. A Kubernetes list counts as its items.
+    /// Reads text; `file` names it in messages.
+    ///
+    /// A Kubernetes list counts as its items.
     package static func read(text: String, file: String) throws(ConfigurationError) -> [ManifestDocument] {
         var documents: [ManifestDocument] = []
         do {

@@ -81,6 +81,7 @@ extension HubMind {
     /// Plans until nothing moves, with the world standing still.
     private func settle(now: Seconds) -> Settled {
         var mind = self
+        mind.solvesFailover = false
         var settled = Settled()
         var version = PlanVersion(epoch: 0, generation: 1)
         while settled.ticks < Forecast.horizon {

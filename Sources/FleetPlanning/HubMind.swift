@@ -23,6 +23,8 @@ package struct HubMind: Sendable {
     private var awaited: Set<ClusterName> = []
     private var awaitedUntil: Seconds = -.infinity
     private let policy: SolverPolicy
+    /// Without the rows for lost clusters, which are most of the work and none of a forecast's answer.
+    var solvesFailover = true
 
     /// How long a hub that was started again waits for agents that it knows of, in seconds.
     package static let reunion: Seconds = 3
@@ -114,6 +116,8 @@ package struct HubMind: Sendable {
 
     private func problem(_ pool: PoolName, _ members: [Member], _ links: SolverLinks) -> SolverProblem {
         let demand = self.demand.demand(of: pool)
+        var policy = self.settings.policies(of: pool).reduce(self.policy) { $0.with($1.spec) }
+        if !self.solvesFailover { policy.failover = .none }
         let sources = Set(demand.keys).union(members.map(\.view.frame.region)).sorted()
         return SolverProblem(
             pool: pool,
@@ -138,7 +142,7 @@ package struct HubMind: Sendable {
             },
             links: links,
             residency: self.settings.residency(of: pool),
-            policy: self.settings.policies(of: pool).reduce(self.policy) { $0.with($1.spec) }
+            policy: policy
         )
     }
 

@@ -85,6 +85,11 @@ package struct OperatorClient<Transport: ClientTransport>: Sendable {
                 throw OperatorRefusal(.unavailable, "\(self.hub) is no hub of this version: \(error.message)")
             case .deadlineExceeded, .cancelled:
                 throw OperatorRefusal(.unavailable, "the hub at \(self.hub) does not answer; is it running?")
+            case .unavailable where "\(error)".contains("onnection refused"):
+                throw OperatorRefusal(
+                    .unavailable,
+                    "no hub listens at \(self.hub); start it, or name another one with --hub or ISOBAR_HUB"
+                )
             default:
                 let cause = error.cause.map { ": \($0)" } ?? ""
                 throw OperatorRefusal(.unavailable, "the hub at \(self.hub): \(error.message)\(cause)")

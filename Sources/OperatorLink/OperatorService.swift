@@ -72,7 +72,14 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
         context: ServerContext
     ) async throws {
         try await Self.answering {
-            for await events in try self.desk.events(request) { try await response.write(contentsOf: events) }
+            let stream = try self.desk.events(request)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { for await events in stream { try await response.write(contentsOf: events) } }
+                // A reader that has left, or a hub that ends, is not noticed while nothing changes.
+                group.addTask { try await context.cancellation.cancelled }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
         }
     }
 

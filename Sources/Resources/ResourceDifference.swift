@@ -34,15 +34,28 @@ package struct ResourceDifference: Hashable, Sendable {
         case (.fields(let old)?, nil) where !old.isEmpty:
             Self.walk(path, members: old, [:], into: &differences)
         case (.list(let old)?, .list(let new)?):
-            for place in 0..<max(old.count, new.count) {
-                Self.walk(
-                    "\(path)[\(place)]",
-                    place < old.count ? old[place] : nil,
-                    place < new.count ? new[place] : nil,
-                    into: &differences
-                )
-            }
+            Self.walk(path, elements: old, new, into: &differences)
+        case (nil, .list(let new)?) where !new.isEmpty:
+            Self.walk(path, elements: [], new, into: &differences)
+        case (.list(let old)?, nil) where !old.isEmpty:
+            Self.walk(path, elements: old, [], into: &differences)
         default: differences.append(ResourceDifference(path: path, before: before, after: after))
+        }
+    }
+
+    private static func walk(
+        _ path: String,
+        elements old: [ResourceValue],
+        _ new: [ResourceValue],
+        into differences: inout [ResourceDifference]
+    ) {
+        for place in 0..<max(old.count, new.count) {
+            Self.walk(
+                "\(path)[\(place)]",
+                place < old.count ? old[place] : nil,
+                place < new.count ? new[place] : nil,
+                into: &differences
+            )
         }
     }
 

@@ -42,7 +42,8 @@ struct SettingsTests {
         return mind
     }
 
-    private func settings(_ kind: ResourceKind, _ name: String, _ spec: [String: ResourceValue]) throws -> FleetSettings {
+    private func settings(_ kind: ResourceKind, _ name: String, _ spec: [String: ResourceValue]) throws -> FleetSettings
+    {
         FleetSettings(ResourceSet([Resource(key: try ResourceKey(kind, name: name), spec: .fields(spec))]))
     }
 

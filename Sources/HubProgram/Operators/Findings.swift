@@ -228,7 +228,8 @@ enum Findings {
 /// Numbers as people read them.
 enum Spelled {
     static func seconds(_ value: Double) -> String {
-        if value < 1 { return "\(self.rounded(value * 1_000)) ms" }
+        if value < 0.01 { return "\(self.rounded(value * 1_000)) ms" }
+        if value < 1 { return "\(Int((value * 1_000).rounded())) ms" }
         if value < 120 { return "\(self.rounded(value)) s" }
         return value < 7_200 ? "\(Int(value / 60)) min" : "\(Int(value / 3_600)) h"
     }

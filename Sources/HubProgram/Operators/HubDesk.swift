@@ -139,7 +139,7 @@ struct HubDesk: OperatorDesk {
             self.enact(snapshot?.set ?? outcome.set, change: snapshot?.change ?? 0)
             let names = answer.changes.filter(\.isChange).map { "\($0.key.kind) \($0.key.name) \($0.outcome)" }
             let what = names.count > 3 ? "\(names.count) resources changed" : names.joined(separator: ", ")
-            self.hub.wantPlan("resources: \(what) by \(request.actor)")
+            self.hub.wantPlan("\(PlanHistory.byOperator)\(what) by \(request.actor)")
             self.hub.logger.info(
                 "resources changed",
                 metadata: [

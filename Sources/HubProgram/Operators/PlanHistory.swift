@@ -19,8 +19,14 @@ actor PlanHistory {
     static let mostBytes = 1 << 20
     /// A weight that moved by less since the last notable generation is not notable.
     static let notableMove = 0.02
+    /// How the cause of a plan begins that an operator's change asked for.
+    static let byOperator = "resources: "
+    /// Requests per second of a row below which nobody follows it.
+    static let leastDemand = 0.01
     /// One generation in so many seconds is notable in any case.
     static let notablePause: Seconds = 300
+
+    private static let moved = "weights moved"
 
     private static let prefix = "history/"
     private static let summaries = "history-summary/"
@@ -50,13 +56,16 @@ actor PlanHistory {
     ) async throws -> Bool {
         var kept = try await self.loaded()
         let plan = generation.plan
-        let happened = self.happened(plan, cause: cause, change: change, now: now)
+        let followed = Self.followed(generation)
+        let happened = self.happened(plan, followed, cause: cause, change: change, now: now)
         var summary = self.summary(generation, cause: cause, change: change)
         summary.oldestDigest = oldestDigest
         summary.what = happened ?? ""
-        if let move = self.lastPlan.flatMap({ LargestMove(from: $0, to: plan) }) {
+        if let move = self.lastPlan.flatMap({ LargestMove(from: $0, to: plan, where: followed) }) {
             summary.largestMove = move.size
-            if happened != nil, move.size >= 0.001 { summary.what += summary.what.isEmpty ? "\(move)" : "; \(move)" }
+            if let happened, move.size >= 0.001 {
+                summary.what = happened == Self.moved ? "\(move)" : "\(happened); \(move)"
+            }
         }
         let isNotable = happened != nil
         let writes = try self.writes(generation, encoded, summary)
@@ -102,9 +111,18 @@ actor PlanHistory {
     }
 
     /// What happened in a plan that an operator may ask for; `nil` for nothing.
-    private func happened(_ plan: Plan, cause: String, change: UInt64, now: Seconds) -> String? {
+    private func happened(
+        _ plan: Plan,
+        _ followed: (PoolName, PlanRow) -> Bool,
+        cause: String,
+        change: UInt64,
+        now: Seconds
+    ) -> String? {
         guard let (before, madeAt, knownChange) = self.lastNotable else { return "the first of this leader" }
-        if change != knownChange { return cause.hasPrefix("resources") ? cause : "resources changed" }
+        if change != knownChange {
+            return cause.hasPrefix(Self.byOperator)
+                ? String(cause.dropFirst(Self.byOperator.count)) : "resources changed"
+        }
         var words: [String] = []
         for pool in plan.pools {
             let old = before[pool.pool]
@@ -121,8 +139,28 @@ actor PlanHistory {
         }
         for gone in before.pools where plan[gone.pool] == nil { words.append("\(gone.pool) is gone") }
         if !words.isEmpty { return Array(Set(words)).sorted().joined(separator: ", ") }
-        if let move = LargestMove(from: before, to: plan), move.size >= Self.notableMove { return "weights moved" }
+        if let move = LargestMove(from: before, to: plan, where: followed), move.size >= Self.notableMove {
+            return Self.moved
+        }
         return now - madeAt >= Self.notablePause ? "all quiet" : nil
+    }
+
+    /// Whether requests follow a row: the others move with nobody noticing.
+    private static func followed(_ generation: HubMind.Generation) -> (PoolName, PlanRow) -> Bool {
+        struct Place: Hashable {
+            let pool: PoolName
+            let source: RegionName
+            let band: Band
+        }
+        var places: Set<Place> = []
+        for question in generation.questions {
+            for source in question.problem.sources {
+                for band in Band.allCases where source.demand[band] > Self.leastDemand {
+                    places.insert(Place(pool: question.problem.pool, source: source.region, band: band))
+                }
+            }
+        }
+        return { places.contains(Place(pool: $0, source: $1.source, band: $1.band)) }
     }
 
     private func summary(_ generation: HubMind.Generation, cause: String, change: UInt64) -> Isobar_V1_PlanSummary {
@@ -202,10 +240,10 @@ actor PlanHistory {
         else {
             let before = known.first { $0 < wanted }.map { "\($0)" }
             let after = known.last { $0 > wanted }.map { "\($0)" }
-            let near = [before, after].compactMap { $0 }.joined(separator: " and ")
+            let near = [before, after].compactMap { $0 }.joined(separator: " or ")
             throw OperatorRefusal(
                 .absent,
-                "generation \(wanted) is not kept; the nearest are \(near); `isobar plan history` shows all"
+                "generation \(wanted) is not kept, the nearest is \(near); `isobar plan history` shows all"
             )
         }
         return try Isobar_V1_KeptPlan(serializedBytes: entry.value)
@@ -217,11 +255,11 @@ struct LargestMove: CustomStringConvertible {
     let size: Double
     let description: String
 
-    init?(from before: Plan, to after: Plan) {
+    init?(from before: Plan, to after: Plan, where isFollowed: (PoolName, PlanRow) -> Bool) {
         var largest: (size: Double, text: String)?
         for pool in after.pools {
             guard let old = before[pool.pool] else { continue }
-            for row in pool.rows {
+            for row in pool.rows where isFollowed(pool.pool, row) {
                 let was = old.weights(from: row.source, band: row.band) ?? [:]
                 for cluster in Set(was.keys).union(row.weights.keys).sorted() {
                     let move = (row.weights[cluster] ?? 0) - (was[cluster] ?? 0)

@@ -14,7 +14,8 @@ struct ChangeReport {
         let rows = self.answer.changes.map { change in
             [
                 Isobar_V1_ResourceProblem.name(change.key), self.outcome(change),
-                change.hasResourceVersion && !self.isDryRun ? "at \(change.resourceVersion)" : "",
+                change.hasAfter && change.hasResourceVersion && !self.isDryRun
+                    ? "revision \(change.resourceVersion)" : "",
             ]
         }
         let widths = (0..<2).map { column in rows.map { $0[column].count }.max() ?? 0 }
@@ -39,7 +40,7 @@ struct ChangeReport {
         guard !self.answer.forecast.isEmpty else { return ["", "The plan would not change."] }
         return self.answer.forecast.flatMap { pool -> [String] in
             let cost = "\(Figure.seconds(pool.costBefore)) → \(Figure.seconds(pool.costAfter)) a request"
-            var lines = ["", "\(pool.pool): \(cost), settled after \(pool.ticks) plans"]
+            var lines = ["", "\(pool.pool): \(cost), settled after \(pool.ticks) plan\(pool.ticks == 1 ? "" : "s")"]
             if pool.overflowAfter > 0.01 {
                 let before = pool.overflowBefore > 0.01 ? ", now \(Figure.rate(pool.overflowBefore))" : ""
                 lines.append("  \(Figure.rate(pool.overflowAfter)) could not be placed\(before)")

@@ -14,6 +14,7 @@ enum Columns {
     ///   - head: The names of the columns; one that ends in `>` is of numbers.
     ///   - rows: The cells.
     ///   - indent: Spaces before each line.
+    ///   - width: The columns of the terminal; `nil` cuts nothing.
     /// - Returns: The lines, cut to the width of a terminal in the last column.
     static func lines(_ head: [String], _ rows: [[String]], indent: Int = 0, width: Int? = Screen.width) -> [String] {
         let isNumber = head.map { $0.hasSuffix(">") }
@@ -47,14 +48,15 @@ enum Columns {
     /// Broken at spaces to the width of a terminal, the lines after the first further in.
     static func wrap(_ text: String, indent: Int, width: Int? = Screen.width) -> [String] {
         guard let width, width > indent + 20 else { return [text] }
+        let start = text.prefix { $0 == " " }
         var lines: [String] = []
-        var line = ""
-        for word in text.split(separator: " ", omittingEmptySubsequences: false) {
-            if !line.isEmpty, line.count + 1 + word.count > width - (lines.isEmpty ? 0 : indent) {
+        var line = String(start)
+        for word in text.dropFirst(start.count).split(separator: " ", omittingEmptySubsequences: false) {
+            if line.contains(where: { $0 != " " }), line.count + 1 + word.count > width - (lines.isEmpty ? 0 : indent) {
                 lines.append(line)
                 line = String(word)
             } else {
-                line += (line.isEmpty ? "" : " ") + word
+                line += (line.allSatisfy { $0 == " " } ? "" : " ") + word
             }
         }
         lines.append(line)

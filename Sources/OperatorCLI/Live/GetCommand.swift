@@ -178,7 +178,7 @@ struct ResourceTables {
         let declared = Dictionary(held.map { ($0.resource.key.path, $0) }) { $1 }
         let live = Dictionary(self.status.clusters.map { ($0.cluster, $0) }) { $1 }
         return Columns.lines(
-            ["NAME", "REGION", "STATE", "DIGEST>", "READY>", "WAITING>", "CAPACITY>", "SCALE>", "DRAIN", "DECLARED"],
+            ["NAME", "REGION", "STATE", "DIGEST>", "READY>", "CAPACITY>", "DECLARED", "DRAIN"],
             self.shown(Set(declared.keys).union(live.keys)).map { name in
                 let cluster = live[name]
                 let spec = declared[name].map { ClusterSpec.read($0.resource).spec }
@@ -186,10 +186,9 @@ struct ResourceTables {
                     name, cluster?.region ?? Figure.known(spec?.region?.text), cluster?.state ?? "unheard",
                     cluster.map { Figure.seconds($0.age) } ?? "–",
                     cluster.map { "\($0.endpointsReady)/\($0.endpointsKnown)" } ?? "–",
-                    cluster.map { "\($0.waiting)" } ?? "–",
                     cluster.flatMap { $0.hasCapacity ? Figure.rate($0.capacity) : nil } ?? "–",
-                    spec.map { Figure.share($0.capacityScale) } ?? "–", Figure.known(cluster?.drain),
-                    declared[name] == nil ? "no" : "yes",
+                    spec.map { $0.capacityScale < 1 ? "at \(Figure.share($0.capacityScale))" : "yes" } ?? "no",
+                    Figure.known(cluster?.drain),
                 ]
             }
         )

@@ -68,11 +68,11 @@ struct PlanHistoryCommand: AsyncParsableCommand {
             let rows = answer.plans.map { plan in
                 [
                     plan.version.model.description, Figure.ago(unixMs: plan.madeUnixMs), Figure.rate(plan.demand),
-                    plan.capacity > 0 ? Figure.share(plan.demand / plan.capacity) : "–", Figure.seconds(plan.cost),
+                    plan.demand >= PlanText.leastDemand ? Figure.seconds(plan.cost) : "–",
                     "\(plan.excluded)/\(plan.clusters)", Figure.known(plan.what),
                 ]
             }
-            let head = ["PLAN", "AGE>", "DEMAND>", "LOAD>", "COST>", "OUT>", "WHAT HAPPENED"]
+            let head = ["PLAN", "AGE>", "DEMAND>", "COST>", "OUT>", "WHAT HAPPENED"]
             print(Columns.lines(head, rows).joined(separator: "\n"))
             if known > answer.plans.count {
                 print("\(answer.plans.count) of \(known) kept; more with --limit N, the quiet ones too with --all")

@@ -39,10 +39,9 @@ struct PlanText {
             lines += Columns.wrap("what happened: \(self.kept.summary.what)", indent: 2)
         }
         for pool in try self.pools(name) {
-            lines += [
-                "",
-                "\(pool.pool): \(Figure.seconds(pool.cost)) a request, at most \(Figure.seconds(pool.gap)) above the best",
-            ]
+            let isIdle = self.isIdle(pool)
+            let cost = "\(Figure.seconds(pool.cost)) a request, at most \(Figure.seconds(pool.gap)) above the best"
+            lines += ["", "\(pool.pool): \(isIdle ? "no requests at the moment" : cost)"]
             for reason in self.questions[pool.pool]?.because ?? [] { lines += Columns.wrap("  \(reason)", indent: 4) }
             lines += Columns.lines(
                 ["CLUSTER", "REGION", "STATE", "CAPACITY>", "WAITING>", "DIGEST>", "PRICE>"],
@@ -73,10 +72,17 @@ struct PlanText {
         return [found]
     }
 
+    /// Requests per second below which a row is of no interest.
+    static let leastDemand = 0.01
+
+    private func isIdle(_ pool: PoolPlan) -> Bool {
+        pool.rows.allSatisfy { self.demand(pool.pool, $0.source, $0.band) < Self.leastDemand }
+    }
+
     private func weights(_ pool: PoolPlan, all: Bool) -> [String] {
-        let isIdle = pool.rows.allSatisfy { self.demand(pool.pool, $0.source, $0.band) <= 0 }
+        let isIdle = self.isIdle(pool)
         let rows = pool.rows.filter { row in
-            all || self.demand(pool.pool, row.source, row.band) > 0 || (isIdle && row.band == .standard)
+            all || self.demand(pool.pool, row.source, row.band) >= Self.leastDemand || (isIdle && row.band == .standard)
         }
         let cells = rows.map { row in
             let shares = row.weights.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.filter { $0.value >= 0.001 }
@@ -121,7 +127,7 @@ struct PlanDifference {
             return Band.allCases.flatMap { band in
                 sources.flatMap { source -> [Move] in
                     let demand = self.from.demand(pool, source, band) + self.to.demand(pool, source, band)
-                    guard demand > 0 else { return [] }
+                    guard demand >= PlanText.leastDemand else { return [] }
                     let before = old?.weights(from: source, band: band) ?? [:]
                     let after = new?.weights(from: source, band: band) ?? [:]
                     return clusters.compactMap { cluster in
@@ -234,7 +240,7 @@ struct PlanReasons {
                 let cluster = problem.clusters.firstIndex(where: { $0.name.text == parts[1] })
             else { continue }
             let answer = question.answer()
-            let busy = Band.allCases.filter { problem.sources[source].demand[$0] > 0 }
+            let busy = Band.allCases.filter { problem.sources[source].demand[$0] >= PlanText.leastDemand }
             let bands = band.flatMap(Band.init(rawValue:)).map { [$0] } ?? (busy.isEmpty ? [.standard] : busy)
             for band in bands {
                 self.pairs.append(

@@ -96,18 +96,21 @@ struct StatusText {
         let stalest = status.clusters.max { $0.age < $1.age }
         let digest = stalest.map { "stalest \(Figure.seconds($0.age)), of \($0.cluster)" } ?? "none heard"
         let pools = status.pools.map { pool in
-            let cost = pool.hasCost ? ", \(Figure.seconds(pool.cost)) a request" : ""
+            let cost =
+                pool.hasCost && pool.demand >= PlanText.leastDemand ? ", \(Figure.seconds(pool.cost)) a request" : ""
             let capacity = pool.hasCapacity ? " of \(Figure.rate(pool.capacity))" : ""
             let lost = pool.overflow > 0.01 ? ", \(Figure.rate(pool.overflow)) unplaced" : ""
             return "\(pool.pool) \(Figure.rate(pool.demand))\(capacity)\(cost)\(lost)"
         }
+        let drains = status.clusters.filter { !$0.drain.isEmpty }.map { "\($0.cluster) by \($0.drain)" }
         return [
             ("hub", "\(leader), \(replicas), version \(status.software)"),
             ("store", "\(store.kind), \(health)\(write), \(status.resources) resources"),
             ("plan", plan),
             ("gateways", "\(inSync) of \(status.gateways.count) in sync"),
             ("digests", "\(status.clusters.count) clusters, \(digest)"),
-        ] + pools.enumerated().map { ($0.offset == 0 ? "pools" : "", $0.element) }
+        ] + (drains.isEmpty ? [] : [("drains", drains.joined(separator: ", "))])
+            + pools.enumerated().map { ($0.offset == 0 ? "pools" : "", $0.element) }
     }
 
     private var regions: [String] {
@@ -128,10 +131,9 @@ struct StatusText {
                 cluster.cluster, cluster.region, cluster.state, Figure.seconds(cluster.age),
                 "\(cluster.endpointsReady)/\(cluster.endpointsKnown)", "\(cluster.running)", "\(cluster.waiting)",
                 cluster.hasCapacity ? Figure.rate(cluster.capacity) : "–",
-                cluster.drain.isEmpty ? "" : "drain \(cluster.drain)",
             ]
         }
-        let head = ["CLUSTER", "REGION", "STATE", "DIGEST>", "READY>", "RUNNING>", "WAITING>", "CAPACITY>", ""]
+        let head = ["CLUSTER", "REGION", "STATE", "DIGEST>", "READY>", "RUNNING>", "WAITING>", "CAPACITY>"]
         return [""] + Columns.lines(head, rows)
     }
 

@@ -40,6 +40,7 @@ struct Product {
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHTTP2 = Product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -107,6 +108,14 @@ let rooms: [Room] = [
         exclude: ["proto"]
     ),
 
+    Room(
+        name: "EtcdAPI",
+        floor: .words,
+        pure: false,
+        products: [.protobuf, .grpcCore, .grpcProtobuf],
+        exclude: ["proto"]
+    ),
+
     // Thinking rooms
     Room(
         name: "EngineModel",
@@ -136,7 +145,7 @@ let rooms: [Room] = [
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel", "Resources"],
+        uses: ["FleetModel", "EngineSignals", "Resources"],
         products: [.yams]
     ),
     Room(
@@ -201,6 +210,15 @@ let rooms: [Room] = [
         uses: ["StateStore"],
         products: [.grdb],
         testUses: ["TestKit"]
+    ),
+    Room(
+        name: "StateStoreEtcd",
+        floor: .doors,
+        pure: false,
+        uses: ["EtcdAPI", "FleetModel", "StateStore"],
+        products: [.grpcCore, .grpcTransport, .nioCore, .nioHTTP2],
+        testUses: ["ProcessKit", "TestKit"],
+        testProducts: [.nioEmbedded]
     ),
     Room(
         name: "WireTransport",
@@ -281,10 +299,11 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "OperatorLink", "PlanStream",
-            "ProgramShell", "Resources", "WeightSolver", "WireProtocol", "WireTransport", "WorkloadTraces",
+            "ConfigurationFiles", "EngineModel", "EngineScraping", "EngineSignals", "FleetModel", "FleetSimulator",
+            "OperatorLink", "PlanStream", "ProgramShell", "Resources", "WeightSolver", "WireProtocol", "WireTransport",
+            "WorkloadTraces",
         ],
-        products: [.argumentParser, .grpcCore, .protobuf],
+        products: [.argumentParser, .asyncHTTPClient, .grpcCore, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -300,6 +319,13 @@ let rooms: [Room] = [
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
+        name: "ProcessKit",
+        floor: .proving,
+        pure: false,
+        uses: ["TestKit"],
+        products: [.nioCore, .nioPosix, .subprocess, .systemPackage]
+    ),
+    Room(
         name: "FleetSimulator",
         floor: .proving,
         uses: [
@@ -311,7 +337,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["FleetModel", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,
@@ -371,6 +397,7 @@ let packages: [(identity: String, dependency: Package.Dependency)] = [
     ("swift-crypto", .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")),
     ("swift-log", .package(url: "https://github.com/apple/swift-log", from: "1.16.2")),
     ("swift-nio", .package(url: "https://github.com/apple/swift-nio", from: "2.101.2")),
+    ("swift-nio-http2", .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0")),
     ("swift-protobuf", .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: [])),
     ("swift-system", .package(url: "https://github.com/apple/swift-system", from: "1.6.0")),
     ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0")),

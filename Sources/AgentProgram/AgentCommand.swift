@@ -28,7 +28,7 @@ package struct AgentCommand: AsyncParsableCommand {
               scrapeInterval: 0.2        # seconds between readings of an endpoint
               pools:
                 - name: default/llama
-                  engine: auto           # or vllm, sglang, ...
+                  engine: auto           # or vllm, sglang, trtllm-serve, triton-trtllm, triton, one of engines
                   endpoints: [127.0.0.1:8000]
                   maxNumSeqs: 256        # when known
             """

@@ -67,10 +67,11 @@ struct AgentLoop: Service {
         let client = HTTPClient(configuration: EngineScraper.clientConfiguration)
         let agent = self.agent
         await withDiscardingTaskGroup { group in
-            for pool in agent.configuration.pools {
+            let engines = agent.configuration.engines
+            for alike in agent.configuration.pools.flatMap({ $0.groups(engines: engines) }) {
                 let loop = ScrapeLoop(
-                    endpoints: pool.endpoints,
-                    scraper: EngineScraper(client: client, engine: pool.engine),
+                    endpoints: alike.endpoints,
+                    scraper: EngineScraper(client: client, profiles: alike.profiles),
                     period: agent.configuration.scrapeInterval,
                     report: { agent.scraped($0, $1) }
                 )

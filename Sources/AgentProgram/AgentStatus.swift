@@ -93,7 +93,7 @@ extension Agent {
                                 running: sample.load?.running,
                                 waiting: sample.load?.waiting,
                                 kv_use: sample.load?.kvUse,
-                                age_seconds: sample.takenAt.isFinite ? now - sample.takenAt : nil,
+                                age_seconds: sample.load == nil ? nil : now - sample.takenAt,
                                 capacity: observer[sample.endpoint]?.capacity,
                                 fault: observer[sample.endpoint]?.lastFault?.description
                             )
@@ -138,6 +138,15 @@ extension Agent {
             gauge("waiting", "Requests waiting.") { Double($0.waiting) }
             gauge("kv_cache_use_ratio", "Fullest endpoint's KV-cache use.") { $0.kvMax }
             gauge("capacity_requests_per_second", "Learned capacity.") { $0.capacity }
+            func perPool(_ name: String, help: String, _ value: (EndpointTracker) -> Int) {
+                page.family(name, .counter, help: help)
+                for observer in state.observers {
+                    let sum = observer.endpoints.reduce(0) { $0 + (observer[$1].map(value) ?? 0) }
+                    page.sample(name, ["pool": observer.pool.description], Double(sum))
+                }
+            }
+            perPool("isobar_agent_engine_restarts_total", help: "Engines seen to begin anew.") { $0.restarts }
+            perPool("isobar_agent_engine_upgrades_total", help: "Engines that came back as others.") { $0.upgrades }
             return page.text
         }
     }

@@ -18,7 +18,14 @@ final class Gateway: Sendable {
         /// The open pick of each request in flight.
         var picks: [UInt64: Pick] = [:]
         var counts = GatewayCounts()
+        /// Until then it is not ready for want of an agent's word.
+        let waitsForAgentsUntil: Seconds
+        /// Whether an agent has been heard since the start.
+        var hasSamples = false
     }
+
+    /// How long a gateway that has just started is not ready for want of an agent's word, in seconds.
+    static let agentPatience: Seconds = 5
 
     /// Where peers ask whether this gateway is there; its answer time is the round trip.
     static let pingPath = "/.isobar/ping"
@@ -55,7 +62,8 @@ final class Gateway: Sendable {
             State(
                 router: router,
                 meter: DemandMeter(start: clock.now),
-                fence: PlanFence(held: plan?.version)
+                fence: PlanFence(held: plan?.version),
+                waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )
     }
@@ -71,7 +79,10 @@ final class Gateway: Sendable {
     }
 
     func observe(_ batch: SampleBatch) {
-        self.state.withLock { $0.router.observe(batch) }
+        self.state.withLock { state in
+            state.router.observe(batch)
+            state.hasSamples = true
+        }
     }
 
     /// What the hub is to know.

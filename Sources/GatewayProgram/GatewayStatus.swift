@@ -80,18 +80,30 @@ extension Gateway {
         }
     }
 
-    /// What must hold for clients to be sent here: something can take a request.
+    /// What must hold for clients to be sent here: some pool has a place for a request.
+    ///
+    /// Beside that a gateway that has just started waits a moment for its agents: another region could take its
+    /// requests, but that one may have just started too, and would send them nowhere. One that has a plan from its
+    /// disk belongs to a fleet that runs, and does not wait.
     func readiness() -> [ReadinessCheck] {
-        let status = self.status()
-        let usable = status.pools.reduce(0) { $0 + $1.endpoints_usable }
-        let reachable = status.peers.contains { $0.reachable } && status.plan != nil
-        return [
-            ReadinessCheck(
-                "endpoints",
-                problem: usable > 0 || reachable
-                    ? nil : "no endpoint of this region and no other region known; is the agent running?"
-            )
-        ]
+        let now = self.clock.now
+        return self.withState { state in
+            let canRoute = self.configuration.pools.contains { state.router.canRoute($0.name, now: now) }
+            var checks = [
+                ReadinessCheck(
+                    "endpoints",
+                    problem: canRoute
+                        ? nil
+                        : "no endpoint of this region is known, and no plan with a cluster of a region that answers; "
+                            + "are an agent and the hub running?"
+                )
+            ]
+            if !self.configuration.agents.isEmpty {
+                let isWaiting = !state.hasSamples && now < state.waitsForAgentsUntil
+                checks.append(ReadinessCheck("agents", problem: isWaiting ? "none has been heard yet" : nil))
+            }
+            return checks
+        }
     }
 
     func metrics(_ proxy: ProxyCounters) -> String {

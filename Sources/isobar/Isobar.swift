@@ -27,7 +27,10 @@ struct Isobar: AsyncParsableCommand {
                     BackupCommand.self, RestoreCommand.self,
                 ]
             ),
-            CommandGroup(name: "Ask without a fleet:", subcommands: [SolveCommand.self, SimulateCommand.self]),
+            CommandGroup(
+                name: "Ask without a fleet:",
+                subcommands: [TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
+            ),
         ]
     )
 }

@@ -39,8 +39,43 @@ struct AgentConfigurationTests {
     func reads() throws {
         let read = try configuration()
         #expect(read.cluster.text == "us-east-a" && read.interval == 1 && read.scrapeInterval == 0.2)
-        #expect(read.pools.map(\.engine) == [.vllm] && read.pools[0].endpoints.count == 2)
+        #expect(read.pools.map(\.engine) == [MetricsProfile.vllm] && read.pools[0].endpoints.count == 2)
         #expect(try configuration(file.replacing("engine: vllm", with: "engine: auto")).pools[0].engine == nil)
+    }
+
+    @Test("tells each endpoint's engine from the pool, from its labels, or from its page")
+    func engines() throws {
+        let read = try configuration(
+            """
+            cluster: us-east-a
+            region: us-east
+            agent: us-east-a-0
+            listen: 127.0.0.1:0
+            hub: [127.0.0.1:7400]
+            engines:
+              - name: acme
+                rankLabel: rank
+                running: acme_requests{state=running}
+                waiting: acme_requests{state=queued}
+                ttft: acme_first_token_seconds
+            pools:
+              - name: default/own
+                engine: acme
+                endpoints: [127.0.0.1:8000]
+              - name: default/mixed
+                endpoints:
+                  - 127.0.0.1:8001
+                  - address: 127.0.0.1:8002
+                    labels: {llm-d.ai/engine-type: sglang}
+                  - address: 127.0.0.1:8003
+                    labels: {app: chat}
+            """
+        )
+        let own = read.pools[0].groups(engines: read.engines)
+        #expect(own.map(\.profiles) == [read.engines] && read.engines.map(\.name) == ["acme"])
+        let mixed = read.pools[1].groups(engines: read.engines)
+        #expect(mixed.map(\.endpoints.count) == [2, 1])
+        #expect(mixed.map(\.profiles) == [read.engines + MetricsProfile.builtIn, [.sglang]])
     }
 
     @Test(
@@ -48,6 +83,23 @@ struct AgentConfigurationTests {
         arguments: [
             ("hub: [127.0.0.1:7400]", "hub: []", "hub: is empty; name the address of at least one hub"),
             ("engine: vllm", "engine: gpt", "pools[0].engine: \"gpt\" is not valid: use auto, vllm, sglang"),
+            (
+                "pools:", "engines: [{name: vllm, running: a}]\npools:",
+                "engines[0].name: \"vllm\" is taken; choose another name"
+            ),
+            (
+                "pools:", "engines: [{name: a, kvUse: b}]\npools:",
+                "engines[0].running: is missing, and so is `waiting`"
+            ),
+            (
+                "pools:", "engines: [{name: a, running: 'b{c}'}]\npools:",
+                "engines[0].running: \"b{c}\" is not valid: use a series' name, or name{label=value}"
+            ),
+            (
+                "pools:", "engines: [{name: a, running: b}, {name: a, running: c}]\npools:",
+                "engines: has a name twice"
+            ),
+            ("127.0.0.1:8001", "{address: 127.0.0.1:8001, port: 1}", "pools[0].endpoints[1].port: is unknown"),
             ("127.0.0.1:8001", "127.0.0.1:8000", "pools: 127.0.0.1:8000 stands in default/llama and in default/llama"),
             ("maxNumSeqs: 16", "maxNumSeqs: 0", "pools[0].maxNumSeqs: \"0\" is not valid: use a whole number from 1"),
         ]

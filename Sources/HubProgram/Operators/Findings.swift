@@ -44,6 +44,10 @@ enum Findings {
                 )
             ]
         }
+        if store.reachable < store.members {
+            let reason = "\(store.members - store.reachable) of \(store.members) members cannot be reached"
+            return [finding("store", .warning, store.kind, reason, fix: "look at the members that are away")]
+        }
         if store.write > 0.25 {
             let reason = "the last plan took \(Spelled.seconds(store.write)) to store"
             return [finding("store", .warning, store.kind, reason, fix: "give the state a disk with faster syncs")]

@@ -31,7 +31,11 @@ extension HubDesk {
     /// Reads one key, to see whether the store answers and how fast.
     private func storeStatus() async -> Isobar_V1_StoreStatus {
         var store = Isobar_V1_StoreStatus()
-        store.kind = "sqlite"
+        let health = await self.store.health()
+        store.kind = health.kind
+        store.size = health.members.compactMap(\.size).max() ?? 0
+        store.members = UInt32(clamping: health.members.count)
+        store.reachable = UInt32(clamping: health.members.count(where: \.isReachable))
         let before = self.hub.clock.now
         var fault: String?
         do throws(StoreError) {

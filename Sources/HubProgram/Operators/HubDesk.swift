@@ -38,17 +38,19 @@ struct HubDesk: OperatorDesk {
         if let snapshot = try await self.book.refresh() { self.enact(snapshot.set, change: snapshot.change) }
     }
 
-    /// Looks each tick whether another hub has changed something; ends when cancelled.
+    /// Brings into force what another hub has changed; ends when cancelled.
     func follow() async {
-        while !Task.isCancelled {
-            try? await Task.sleep(for: .seconds(max(self.tick, 0.5)))
+        let failed = { @Sendable (reason: String) in
+            self.hub.withState { $0.counts.resourceReadingsFailed += 1 }
+            self.hub.logger.warning("resources unread", metadata: ["reason": "\(reason)"])
+        }
+        await self.store.follow(prefix: ResourceBook.headKey, lost: { failed("\($0)") }) { _ in
             do {
-                guard let snapshot = try await self.book.refresh() else { continue }
+                guard let snapshot = try await self.book.refresh() else { return }
                 self.enact(snapshot.set, change: snapshot.change)
                 self.hub.wantPlan("resources changed")
             } catch {
-                self.hub.withState { $0.counts.resourceReadingsFailed += 1 }
-                self.hub.logger.error("resources unread", metadata: ["reason": "\(error)"])
+                if !Task.isCancelled { failed("\(error)") }
             }
         }
     }

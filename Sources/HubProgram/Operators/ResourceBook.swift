@@ -44,7 +44,8 @@ actor ResourceBook {
     static let auditLength: UInt64 = 1_000
 
     private static let prefix = "resources/"
-    private static let headKey = "resource-changes"
+    /// The count of changes, at which every change moves.
+    static let headKey = "resource-changes"
     private static let auditPrefix = "audit/"
 
     private let store: any StateStore

@@ -87,6 +87,8 @@ struct StatusText {
         let store = status.store
         let health = store.healthy ? "well" : "failing: \(store.fault)"
         let write = store.hasWrite ? ", last write \(Figure.seconds(store.write))" : ""
+        let members = store.members > 1 ? ", \(store.reachable) of \(store.members) members" : ""
+        let size = ByteCountFormatter.string(fromByteCount: store.size, countStyle: .binary)
         let plan =
             status.hasPlan
             ? "\(status.plan.model), \(Figure.seconds(status.planAge)) old, "
@@ -105,7 +107,7 @@ struct StatusText {
         let drains = status.clusters.filter { !$0.drain.isEmpty }.map { "\($0.cluster) by \($0.drain)" }
         return [
             ("hub", "\(leader), \(replicas), version \(status.software)"),
-            ("store", "\(store.kind), \(health)\(write), \(status.resources) resources"),
+            ("store", "\(store.kind), \(health)\(members)\(write), \(size), \(status.resources) resources"),
             ("plan", plan),
             ("gateways", "\(inSync) of \(status.gateways.count) in sync"),
             ("digests", "\(status.clusters.count) clusters, \(digest)"),

@@ -1112,6 +1112,34 @@ package nonisolated struct Isobar_V1_StoreStatus: Sendable {
   /// Clears the value of `failures`. Subsequent reads from it will return its default value.
   package mutating func clearFailures() {self._failures = nil}
 
+  /// Bytes on the disk of the member that holds most.
+  package var size: Int64 {
+    get {_size ?? 0}
+    set {_size = newValue}
+  }
+  /// Returns true if `size` has been explicitly set.
+  package var hasSize: Bool {self._size != nil}
+  /// Clears the value of `size`. Subsequent reads from it will return its default value.
+  package mutating func clearSize() {self._size = nil}
+
+  package var members: UInt32 {
+    get {_members ?? 0}
+    set {_members = newValue}
+  }
+  /// Returns true if `members` has been explicitly set.
+  package var hasMembers: Bool {self._members != nil}
+  /// Clears the value of `members`. Subsequent reads from it will return its default value.
+  package mutating func clearMembers() {self._members = nil}
+
+  package var reachable: UInt32 {
+    get {_reachable ?? 0}
+    set {_reachable = newValue}
+  }
+  /// Returns true if `reachable` has been explicitly set.
+  package var hasReachable: Bool {self._reachable != nil}
+  /// Clears the value of `reachable`. Subsequent reads from it will return its default value.
+  package mutating func clearReachable() {self._reachable = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1119,6 +1147,9 @@ package nonisolated struct Isobar_V1_StoreStatus: Sendable {
   fileprivate var _write: Double? = nil
   fileprivate var _read: Double? = nil
   fileprivate var _failures: UInt64? = nil
+  fileprivate var _size: Int64? = nil
+  fileprivate var _members: UInt32? = nil
+  fileprivate var _reachable: UInt32? = nil
 }
 
 package nonisolated struct Isobar_V1_RegionStatus: Sendable {
@@ -3094,7 +3125,7 @@ nonisolated extension Isobar_V1_HubReplica: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StoreStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}healthy\0\u{1}fault\0\u{1}write\0\u{1}read\0\u{1}failures\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}healthy\0\u{1}fault\0\u{1}write\0\u{1}read\0\u{1}failures\0\u{1}size\0\u{1}members\0\u{1}reachable\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3108,6 +3139,9 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
       case 4: try { try decoder.decodeSingularDoubleField(value: &self._write) }()
       case 5: try { try decoder.decodeSingularDoubleField(value: &self._read) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self._failures) }()
+      case 7: try { try decoder.decodeSingularInt64Field(value: &self._size) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self._members) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self._reachable) }()
       default: break
       }
     }
@@ -3136,6 +3170,15 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._failures {
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 6)
     } }()
+    try { if let v = self._size {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 7)
+    } }()
+    try { if let v = self._members {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 8)
+    } }()
+    try { if let v = self._reachable {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 9)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3146,6 +3189,9 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if lhs._write != rhs._write {return false}
     if lhs._read != rhs._read {return false}
     if lhs._failures != rhs._failures {return false}
+    if lhs._size != rhs._size {return false}
+    if lhs._members != rhs._members {return false}
+    if lhs._reachable != rhs._reachable {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,6 +1,7 @@
 import ConfigurationFiles
 import EngineSignals
 import FleetModel
+import ProgramShell
 
 /// What `agent.yaml` says.
 struct AgentConfiguration: Sendable {
@@ -21,6 +22,8 @@ struct AgentConfiguration: Sendable {
     /// Where the gateways of the region get samples (gRPC).
     var listen: EndpointAddress
     var admin: EndpointAddress?
+    /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
+    var tls: LinkConfiguration?
     var hubs: [EndpointAddress]
     /// How often a frame is sent when nothing happens, in seconds.
     var interval: Seconds
@@ -37,6 +40,7 @@ struct AgentConfiguration: Sendable {
         self.agent = try fields.required("agent") { try AgentName($0) }
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
+        self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.interval = try fields.seconds("interval", in: 0.1...60, default: 1)
         self.scrapeInterval = try fields.seconds("scrapeInterval", in: 0.05...60, default: 0.2)

@@ -3,6 +3,7 @@ import Exposition
 import FleetModel
 import Observability
 import WireProtocol
+import WireTransport
 
 /// What the agent counts.
 struct AgentCounts: Sendable {
@@ -123,6 +124,7 @@ extension Agent {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_agent_gateways", .gauge, help: "Gateways that watch samples.", Double(gateways))
             let digests = state.observers.map { $0.digest(now: now) }
             func gauge(_ name: String, _ help: String, _ value: (PoolDigest) -> Double?) {

@@ -162,6 +162,20 @@ package struct YAMLFields {
         return values
     }
 
+    /// One mapping, read to its end, or `nil` when the field is missing.
+    package mutating func mapping<Value>(
+        _ name: String,
+        _ make: (inout YAMLFields) throws(ConfigurationError) -> Value
+    ) throws(ConfigurationError) -> Value? {
+        self.asked.insert(name)
+        guard let node = self.fields[name] else { return nil }
+        let path = self.path.isEmpty ? name : "\(self.path).\(name)"
+        var fields = try YAMLFields(node, file: self.file, path: path)
+        let value = try make(&fields)
+        try fields.finish()
+        return value
+    }
+
     /// A list of mappings, each read to its end; a missing field is an empty list.
     package mutating func mappings<Value>(
         _ name: String,

@@ -7,6 +7,7 @@ import RequestRouting
 import ReverseProxy
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// The gateway's state behind one lock: every verb is short, synchronous and calls nobody.
 final class Gateway: Sendable {
@@ -41,6 +42,7 @@ final class Gateway: Sendable {
 
     let configuration: GatewayConfiguration
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     /// Plans to be written to disk.
     let accepted = NewestWins<EncodedPlan>()
@@ -48,9 +50,16 @@ final class Gateway: Sendable {
     let reports = NewestWins<DemandReport>()
     private let state: Mutex<State>
 
-    init(configuration: GatewayConfiguration, plan: Plan?, clock: MonotonicClock, logger: Logger) {
+    init(
+        configuration: GatewayConfiguration,
+        plan: Plan?,
+        clock: MonotonicClock,
+        links: LinkCredentials? = nil,
+        logger: Logger
+    ) {
         self.configuration = configuration
         self.clock = clock
+        self.links = links
         self.logger = logger
         var router = Router(
             region: configuration.region,

@@ -5,6 +5,7 @@ import Leadership
 import Observability
 import RequestRouting
 import ReverseProxy
+import WireTransport
 
 /// What `GET /v1/status` of a gateway says; times in seconds.
 struct GatewayStatus: Codable, Sendable {
@@ -111,6 +112,7 @@ extension Gateway {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_gateway_in_flight", .gauge, help: "Requests in flight.", Double(state.router.inFlight))
             if let (version, unconfirmed) = state.router.planInUse(now: now) {
                 page.single("isobar_gateway_plan_epoch", .gauge, help: "The plan's epoch.", Double(version.epoch))

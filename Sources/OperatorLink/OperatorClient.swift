@@ -81,6 +81,9 @@ package struct OperatorClient<Transport: ClientTransport>: Sendable {
             switch error.code {
             case .invalidArgument: throw OperatorRefusal(.badRequest, error.message)
             case .notFound: throw OperatorRefusal(.absent, error.message)
+            case .permissionDenied:
+                let fix = "show an operator's certificate, from `isobar pki issue operator NAME`"
+                throw OperatorRefusal(.forbidden, "the hub at \(self.hub) refuses: \(error.message); \(fix)")
             case .unimplemented:
                 throw OperatorRefusal(.unavailable, "\(self.hub) is no hub of this version: \(error.message)")
             case .deadlineExceeded, .cancelled:

@@ -5,8 +5,8 @@ package import WireProtocol
 ///
 /// It throws ``OperatorRefusal`` for what is at fault in a request.
 package protocol OperatorDesk: Sendable {
-    func apply(_ request: Isobar_V1_ApplyRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer
-    func delete(_ request: Isobar_V1_DeleteRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer
+    func apply(_ request: Isobar_V1_ApplyRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer
+    func delete(_ request: Isobar_V1_DeleteRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer
     func get(_ request: Isobar_V1_GetRequest) async throws -> Isobar_V1_ResourceList
     /// What there is, then what changes, as far as the request asks for it; ends with its reader.
     func events(_ request: Isobar_V1_GetRequest) throws -> AsyncStream<[Isobar_V1_ResourceEvent]>
@@ -17,6 +17,23 @@ package protocol OperatorDesk: Sendable {
     func backup() async throws -> [Isobar_V1_BackupEntry]
 }
 
+/// Who calls.
+package struct OperatorCaller: Hashable, Sendable {
+    /// The name in the operator's certificate; `nil` on a link without identities.
+    package var name: String?
+    /// Where the call comes from.
+    package var address: String
+
+    package init(name: String?, address: String) {
+        self.name = name
+        self.address = address
+    }
+
+    init(_ context: ServerContext) {
+        self.init(name: context.peer?.identity.name, address: context.remotePeer)
+    }
+}
+
 /// Why a hub did not do what an operator asked.
 package struct OperatorRefusal: Error, Hashable, CustomStringConvertible {
     package enum Kind: Hashable, Sendable {
@@ -24,6 +41,8 @@ package struct OperatorRefusal: Error, Hashable, CustomStringConvertible {
         case badRequest
         /// There is no such thing.
         case absent
+        /// The caller's certificate does not allow it.
+        case forbidden
         /// The hub cannot do it now.
         case unavailable
     }
@@ -52,14 +71,14 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
         request: Isobar_V1_ApplyRequest,
         context: ServerContext
     ) async throws -> Isobar_V1_ChangeAnswer {
-        try await Self.answering { try await self.desk.apply(request, peer: context.remotePeer) }
+        try await Self.answering { try await self.desk.apply(request, by: OperatorCaller(context)) }
     }
 
     package func delete(
         request: Isobar_V1_DeleteRequest,
         context: ServerContext
     ) async throws -> Isobar_V1_ChangeAnswer {
-        try await Self.answering { try await self.desk.delete(request, peer: context.remotePeer) }
+        try await Self.answering { try await self.desk.delete(request, by: OperatorCaller(context)) }
     }
 
     package func get(request: Isobar_V1_GetRequest, context: ServerContext) async throws -> Isobar_V1_ResourceList {
@@ -130,6 +149,7 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
                 switch refusal.kind {
                 case .badRequest: .invalidArgument
                 case .absent: .notFound
+                case .forbidden: .permissionDenied
                 case .unavailable: .unavailable
                 }
             throw RPCError(code: code, message: refusal.reason)

@@ -19,6 +19,7 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
+            CommandGroup(name: "Set up:", subcommands: [PKICommand.self]),
             CommandGroup(
                 name: "Look and change, at a hub:",
                 subcommands: [

@@ -2,8 +2,10 @@ import ConfigurationFiles
 import EngineSignals
 import FleetModel
 import Foundation
+import GossipTransport
 import Logging
 import Observability
+import SwiftProtobuf
 import TestKit
 import Testing
 import WireProtocol
@@ -127,6 +129,19 @@ struct AgentTests {
         )
     }
 
+    private var keys: FrameKeys { get throws { try FrameKeys(secret: Array(repeating: 1, count: 32)) } }
+
+    private func register(_ incarnation: UInt64) throws {
+        let key = try self.keys.key(of: self.agent.configuration.cluster, incarnation: incarnation)
+        try self.agent.registered(AgentRegistration(incarnation: incarnation, key: key))
+    }
+
+    /// The newest frame, as a hub opens it.
+    private func frame() throws -> DigestFrame? {
+        guard let sealed = self.agent.frames.current else { return nil }
+        return try Isobar_V1_Frame(serializedBytes: try self.keys.open(sealed).payload).model()
+    }
+
     private func page(running: Int) throws -> EngineReading {
         let text = """
             # TYPE vllm:num_requests_running gauge
@@ -145,9 +160,9 @@ struct AgentTests {
         self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
         self.agent.beat()
         #expect(self.agent.frames.current == nil)
-        self.agent.registered(7)
+        try self.register(7)
         self.agent.beat()
-        let frame = try #require(self.agent.frames.current)
+        let frame = try #require(try self.frame())
         #expect(frame.id.description == "us-east-a@7.1")
         #expect(frame.digests[0].running == 3 && frame.digests[0].endpointsReady == 1)
         #expect(frame.digests[0].endpointsKnown == 2)
@@ -155,18 +170,31 @@ struct AgentTests {
 
     @Test("sends at once when an endpoint is lost, without waiting for its beat")
     func significantChange() async throws {
-        self.agent.registered(1)
+        try self.register(1)
         for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
         self.agent.beat()
-        let before = try #require(self.agent.frames.current)
+        let before = try #require(try self.frame())
         #expect(before.digests[0].endpointsReady == 2)
         // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
         try await eventually("a frame without the endpoint") {
             self.agent.scraped(self.endpoints[1], .failure(.refused))
             self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
-            return self.agent.frames.current?.digests[0].endpointsReady == 1
+            return try self.frame()?.digests[0].endpointsReady == 1
         }
-        #expect(self.agent.frames.current?.id.isNewer(than: before.id) == true)
+        #expect(try self.frame()?.id.isNewer(than: before.id) == true)
+    }
+
+    @Test("a hub that cannot open its frame makes it register again, and only for the frame's own incarnation")
+    func registersAgain() throws {
+        try self.register(3)
+        #expect(self.agent.isRegistered)
+        let cluster = self.agent.configuration.cluster
+        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 2, sequence: 9))
+        #expect(self.agent.isRegistered)
+        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 3, sequence: 1))
+        #expect(!self.agent.isRegistered)
+        self.agent.beat()
+        #expect(self.agent.frames.current == nil)
     }
 
     @Test("shows gateways every endpoint, with no load for one that does not answer")

@@ -7,10 +7,10 @@ import WireProtocol
 
 /// A desk that answers with little, and refuses what it is told to.
 private struct Desk: OperatorDesk {
-    func apply(_ request: Isobar_V1_ApplyRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer {
+    func apply(_ request: Isobar_V1_ApplyRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer {
         throw OperatorRefusal(.badRequest, "nothing to apply by \(request.actor)")
     }
-    func delete(_ request: Isobar_V1_DeleteRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer {
+    func delete(_ request: Isobar_V1_DeleteRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer {
         throw WireError(field: "key.kind", reason: "unknown")
     }
     func get(_ request: Isobar_V1_GetRequest) async throws -> Isobar_V1_ResourceList {

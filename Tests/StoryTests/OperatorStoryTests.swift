@@ -251,6 +251,46 @@ struct OperatorStoryTests {
         }
     }
 
+    @Test(
+        "on links with identities the audit has the name in the certificate, and a gateway's certificate changes nothing"
+    )
+    func certificates() async throws {
+        let folder = try TemporaryFolder()
+        let port = try #require(try await StoryPorts.free(1).first)
+        let pki = folder.file("pki")
+        for arguments in [
+            ["init", "--fleet", "night"], ["issue", "hub", "hub-0"], ["issue", "operator", "ann"],
+            ["issue", "gateway", "us-east"],
+        ] {
+            let ended = try await Binary.run(["pki"] + arguments + ["--pki", pki])
+            #expect(ended.code == 0, "\(ended)")
+        }
+        let tls = "{certificate: \(pki)/hub-hub-0.crt, key: \(pki)/hub-hub-0.key, authority: \(pki)/ca.crt}"
+        let hub = "listen: 127.0.0.1:\(port)\nstate: \(folder.file("hub.sqlite"))\ntls: \(tls)\n"
+        try Data(hub.utf8).write(to: URL(fileURLWithPath: folder.file("hub.yaml")))
+        try Data(Self.drain.utf8).write(to: URL(fileURLWithPath: folder.file("drain.yaml")))
+        func isobar(as certificate: String, _ arguments: String...) async throws -> Binary.Ended {
+            try await Binary.run(
+                arguments + ["--hub", "127.0.0.1:\(port)", "--certificate", "\(pki)/\(certificate).crt"]
+            )
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await Binary.serve(["hub", "--config", folder.file("hub.yaml")], log: folder.file("hub.log"))
+            }
+            try await eventually("the hub answers its operator", within: .seconds(120)) {
+                try await isobar(as: "operator-ann", "status").code == 0
+            }
+            let refused = try await isobar(as: "gateway-us-east", "apply", "-f", folder.file("drain.yaml"))
+            #expect(refused.code == 77 && refused.errors.contains("wrong_role"), "\(refused)")
+            let apply = try await isobar(as: "operator-ann", "apply", "-f", folder.file("drain.yaml"))
+            #expect(apply.code == 0, "\(apply)")
+            let audit = try await isobar(as: "operator-ann", "audit")
+            #expect(audit.output.contains("Drain night created by ann ("), "\(audit.output)")
+            group.cancelAll()
+        }
+    }
+
     @Test("without a hub every command says so in one line, and a manifest's mistakes have file, line and path")
     func mistakes() async throws {
         let folder = try TemporaryFolder()

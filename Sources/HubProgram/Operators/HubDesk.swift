@@ -90,28 +90,30 @@ struct HubDesk: OperatorDesk {
 
     // MARK: Resources
 
-    func apply(_ request: Isobar_V1_ApplyRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer {
+    func apply(_ request: Isobar_V1_ApplyRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer {
         guard !request.resources.isEmpty else { throw OperatorRefusal(.badRequest, "there is nothing to apply") }
         let resources = try request.resources.map { try $0.model() }
         return try await self.change(
             ResourceBook.Request(
                 resources: resources.map { ($0.key, $0, $0.resourceVersion) },
-                actor: Self.claimed(request.actor),
-                peer: peer,
+                actor: caller.name ?? Self.claimed(request.actor),
+                isProven: caller.name != nil,
+                peer: caller.address,
                 isDryRun: request.dryRun
             )
         )
     }
 
-    func delete(_ request: Isobar_V1_DeleteRequest, peer: String) async throws -> Isobar_V1_ChangeAnswer {
+    func delete(_ request: Isobar_V1_DeleteRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer {
         guard !request.keys.isEmpty else { throw OperatorRefusal(.badRequest, "there is nothing to delete") }
         let keys = try request.keys.map { try $0.model() }
         return try await self.change(
             ResourceBook.Request(
                 resources: keys.map { ($0, nil, request.hasResourceVersion ? request.resourceVersion : nil) },
                 ignoresAbsent: request.ignoreAbsent,
-                actor: Self.claimed(request.actor),
-                peer: peer,
+                actor: caller.name ?? Self.claimed(request.actor),
+                isProven: caller.name != nil,
+                peer: caller.address,
                 isDryRun: request.dryRun
             )
         )

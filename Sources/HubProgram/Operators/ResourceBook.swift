@@ -25,6 +25,8 @@ actor ResourceBook {
         var resources: [(key: ResourceKey, resource: Resource?, version: Int64?)]
         var ignoresAbsent = false
         var actor: String
+        /// The actor is the name in a certificate.
+        var isProven = false
         var peer: String
         var isDryRun: Bool
     }
@@ -230,6 +232,7 @@ actor ResourceBook {
         record.change = Int64(number)
         record.unixMs = now
         record.actor = request.actor
+        record.proven = request.isProven
         record.peer = request.peer
         record.key = change.key
         record.outcome = change.outcome

@@ -3,6 +3,7 @@ import ConfigurationFiles
 import FleetModel
 import Foundation
 import GRPCCore
+import Logging
 import OperatorLink
 import ProgramShell
 import SwiftProtobuf
@@ -17,9 +18,33 @@ struct HubOptions: ParsableArguments {
     )
     var hub: String?
 
-    private static var fromEnvironment: String? { ProcessInfo.processInfo.environment["ISOBAR_HUB"] }
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The operator's certificate, NAME.crt, with NAME.key and ca.crt beside it; default $ISOBAR_CERTIFICATE. "
+                + "Without one the link is plain text, and on loopback only.",
+            valueName: "file"
+        )
+    )
+    var certificate: String?
 
-    var address: String { self.hub ?? Self.fromEnvironment ?? "127.0.0.1:7400" }
+    private static func environment(_ name: String) -> String? { ProcessInfo.processInfo.environment[name] }
+
+    var address: String { self.hub ?? Self.environment("ISOBAR_HUB") ?? "127.0.0.1:7400" }
+
+    /// What the link shows; `nil` for plain text.
+    private func credentials() throws -> LinkCredentials? {
+        guard let certificate = self.certificate ?? Self.environment("ISOBAR_CERTIFICATE") else { return nil }
+        let url = URL(fileURLWithPath: certificate)
+        let files = LinkFiles(
+            certificate: certificate,
+            key: url.deletingPathExtension().appendingPathExtension("key").path,
+            authority: url.deletingLastPathComponent().appendingPathComponent("ca.crt").path
+        )
+        // A refusal is reported as the call's failure.
+        let logger = Logger(label: "isobar.operator") { _ in SwiftLogNoOpLogHandler() }
+        return try LinkCredentials(files: files, logger: logger)
+    }
 
     /// Connects, asks, and reports a failure as one line and an exit code.
     ///
@@ -35,8 +60,10 @@ struct HubOptions: ParsableArguments {
             } catch {
                 throw ValidationError("--hub: \(error)")
             }
-            let wire = try WireClient(to: address, field: "--hub")
+            let credentials = try self.credentials()
+            let wire = try WireClient(to: address, field: "--hub", role: .hub, credentials: credentials)
             try await withThrowingTaskGroup(of: Void.self) { group in
+                if let credentials { group.addTask { try await credentials.run() } }
                 group.addTask { try await wire.client.runConnections() }
                 try await body(OperatorClient(wire.client, hub: address.description))
                 wire.client.beginGracefulShutdown()
@@ -54,6 +81,8 @@ enum Answers {
     static let failed = ExitCode(3)
     /// The hub cannot be reached or cannot answer now (`EX_UNAVAILABLE`).
     static let unavailable = ExitCode(69)
+    /// The certificate does not allow it (`EX_NOPERM`).
+    static let forbidden = ExitCode(77)
     /// Somebody else changed it in between (`EX_TEMPFAIL`).
     static let conflict = ExitCode(75)
 
@@ -63,8 +92,12 @@ enum Answers {
                 try await body()
             } catch let refusal as OperatorRefusal {
                 Failures.report(command, refusal.reason)
-                throw refusal.kind == .unavailable
-                    ? Self.unavailable : refusal.kind == .badRequest ? Failures.badInput : ExitCode.failure
+                switch refusal.kind {
+                case .unavailable: throw Self.unavailable
+                case .badRequest: throw Failures.badInput
+                case .forbidden: throw Self.forbidden
+                case .absent: throw ExitCode.failure
+                }
             } catch let error as ValidationError {
                 Failures.report(command, error.message)
                 throw ExitCode(64)
@@ -82,7 +115,7 @@ enum Answers {
     }
 }
 
-/// Who asks, as the hub is told: the local user, which nobody checks while links have no identities.
+/// Who asks, as the hub is told: the local user, which counts on links without identities, where nobody checks it.
 enum Operator {
     static var claimed: String {
         let environment = ProcessInfo.processInfo.environment

@@ -230,8 +230,8 @@ package struct AuditCommand: AsyncParsableCommand {
         commandName: "audit",
         abstract: "Show who changed which resource, the newest first.",
         discussion: """
-            The hub keeps the last 1,000 changes. Names are those that clients claimed: links have no identities in \
-            this version. The address is where the client's connection came from.
+            The hub keeps the last 1,000 changes. A name is that of the operator's certificate; without certificates \
+            it is what the client claimed. The address is where the client's connection came from.
             """
     )
 
@@ -263,8 +263,9 @@ package struct AuditCommand: AsyncParsableCommand {
         for record in records {
             let name = Isobar_V1_ResourceProblem.name(record.key)
             let age = "\(Figure.ago(unixMs: record.unixMs)) ago"
+            let claimed = record.proven ? "" : ", as claimed"
             let head =
-                "\(record.change)  \(age)  \(name) \(record.outcome) by \(record.actor) (\(Self.host(record.peer)))"
+                "\(record.change)  \(age)  \(name) \(record.outcome) by \(record.actor)\(claimed) (\(Self.host(record.peer)))"
             lines.append(Columns.fit(head))
             guard record.outcome == "changed" else { continue }
             for field in record.fields {

@@ -250,7 +250,7 @@ package nonisolated struct Isobar_V1_ApplyRequest: Sendable {
 
   package var dryRun: Bool = false
 
-  /// Who asks, as the client claims.
+  /// Who asks, as the client claims; a certificate's name comes before it.
   package var actor: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -619,7 +619,7 @@ package nonisolated struct Isobar_V1_AuditRecord: Sendable {
 
   package var unixMs: Int64 = 0
 
-  /// As the client claimed; not checked.
+  /// The name in the operator's certificate, or what the client claimed.
   package var actor: String = String()
 
   /// Where the client came from.
@@ -637,6 +637,9 @@ package nonisolated struct Isobar_V1_AuditRecord: Sendable {
   package var outcome: String = String()
 
   package var fields: [Isobar_V1_ChangedField] = []
+
+  /// The actor is of a certificate.
+  package var proven: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2452,7 +2455,7 @@ nonisolated extension Isobar_V1_AuditAnswer: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Isobar_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AuditRecord"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}change\0\u{3}unix_ms\0\u{1}actor\0\u{1}peer\0\u{1}key\0\u{1}outcome\0\u{1}fields\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}change\0\u{3}unix_ms\0\u{1}actor\0\u{1}peer\0\u{1}key\0\u{1}outcome\0\u{1}fields\0\u{1}proven\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2467,6 +2470,7 @@ nonisolated extension Isobar_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobu
       case 5: try { try decoder.decodeSingularMessageField(value: &self._key) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.outcome) }()
       case 7: try { try decoder.decodeRepeatedMessageField(value: &self.fields) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.proven) }()
       default: break
       }
     }
@@ -2498,6 +2502,9 @@ nonisolated extension Isobar_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobu
     if !self.fields.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.fields, fieldNumber: 7)
     }
+    if self.proven != false {
+      try visitor.visitSingularBoolField(value: self.proven, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2509,6 +2516,7 @@ nonisolated extension Isobar_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobu
     if lhs._key != rhs._key {return false}
     if lhs.outcome != rhs.outcome {return false}
     if lhs.fields != rhs.fields {return false}
+    if lhs.proven != rhs.proven {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -199,7 +199,7 @@ let rooms: [Room] = [
         name: "OperatorLink",
         floor: .doors,
         pure: false,
-        uses: ["WireProtocol"],
+        uses: ["FleetModel", "WireProtocol"],
         products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
         testUses: ["TestKit"],
         testProducts: [.grpcInProcess]

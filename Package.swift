@@ -101,11 +101,12 @@ let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words, testUses: ["TestKit"]),
     Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
+    Room(name: "Resources", floor: .words, uses: ["FleetModel"]),
     Room(
         name: "WireProtocol",
         floor: .words,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "Resources"],
         products: [.protobuf, .grpcCore, .grpcProtobuf, .crypto],
         testUses: ["TestKit"],
         exclude: ["proto"]
@@ -137,7 +138,11 @@ let rooms: [Room] = [
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
-    Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
+    Room(
+        name: "FleetPlanning",
+        floor: .thinking,
+        uses: ["FleetModel", "GossipCore", "Resources", "WeightSolver"]
+    ),
 
     // Doors
     Room(
@@ -152,7 +157,7 @@ let rooms: [Room] = [
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel", "EngineSignals"],
+        uses: ["FleetModel", "EngineSignals", "Resources"],
         products: [.yams]
     ),
     Room(
@@ -186,6 +191,15 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Leadership", "WireProtocol"],
+        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
+        testUses: ["TestKit"],
+        testProducts: [.grpcInProcess]
+    ),
+    Room(
+        name: "OperatorLink",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel", "WireProtocol"],
         products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
         testUses: ["TestKit"],
         testProducts: [.grpcInProcess]
@@ -265,10 +279,10 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
-            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
-            "WeightSolver", "WireProtocol", "WireTransport",
+            "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "StateStore",
+            "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle],
+        products: [.argumentParser, .logging, .lifecycle, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -299,10 +313,10 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "CertificateAuthority", "ConfigurationFiles", "EngineModel", "EngineScraping", "EngineSignals",
-            "FleetModel",
-            "FleetSimulator", "WeightSolver", "WorkloadTraces",
+            "FleetModel", "FleetSimulator", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "WeightSolver",
+            "WireProtocol", "WireTransport", "WorkloadTraces",
         ],
-        products: [.argumentParser, .asyncHTTPClient],
+        products: [.argumentParser, .asyncHTTPClient, .grpcCore, .logging, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(

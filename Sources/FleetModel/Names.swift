@@ -7,7 +7,14 @@ package struct InvalidName: Error, Hashable, CustomStringConvertible {
     /// What kind of name it was to be, such as `region`.
     package let kind: String
     package let given: String
+    /// What would be accepted.
     package let rule: String
+
+    package init(kind: String, given: String, rule: String) {
+        self.kind = kind
+        self.given = given
+        self.rule = rule
+    }
 
     package var description: String { "\(self.kind) \"\(self.given)\" is not valid: \(self.rule)" }
 }

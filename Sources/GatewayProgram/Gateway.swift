@@ -164,9 +164,10 @@ extension Gateway: ProxyDirector {
             )
         }
         let asked = request[header: Self.clusterHeader].flatMap { try? ClusterName($0) }
+        let objective = Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first
         let pick = PickRequest(
             pool: pool.name,
-            band: Self.band(of: request),
+            band: self.state.withLock { $0.router.band(of: objective, in: pool.name) },
             isHop: request.hops > 0,
             cluster: request.hops > 0 ? asked : nil,
             failed: failed.map(\.address),
@@ -226,11 +227,6 @@ extension Gateway: ProxyDirector {
             requestHeaders: pick.isRemote ? [ProxyHeader(Self.clusterHeader, pick.cluster.text)] : [],
             responseHeaders: down
         )
-    }
-
-    /// The objective's name is the band's until objectives are resources of their own.
-    private static func band(of request: ProxiedRequest) -> Band {
-        Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Band.init(rawValue:)) ?? .standard
     }
 
     /// A number for a session's name: FNV-1a.

@@ -6,6 +6,7 @@ import Leadership
 import Logging
 import Observability
 import PlanStream
+import Resources
 import StateStore
 import Synchronization
 import WireProtocol
@@ -26,6 +27,16 @@ final class Hub: Sendable {
         var plan: Plan?
         var plannedAt: Seconds = 0
         var counts = HubCounts()
+        /// The resources in force, as of this count of changes.
+        var resources = ResourceSet()
+        var resourceChange: UInt64 = 0
+        /// Why the last plan was not made or not stored.
+        var planFault: String?
+        /// How long storing the last plan took, in seconds.
+        var storeWrite: Seconds?
+        /// Requests per second that the plan in force cannot place, by pool.
+        var overflow: [PoolName: Double] = [:]
+        var epoch: UInt64 = 0
     }
 
     let clock: MonotonicClock

@@ -1,9 +1,11 @@
 package import ArgumentParser
 import FleetModel
+import FleetPlanning
 import Foundation
 import GossipTransport
 import Logging
 import Observability
+import OperatorLink
 import PlanStream
 import ProgramShell
 import ServiceLifecycle
@@ -26,6 +28,7 @@ package struct HubCommand: AsyncParsableCommand {
                 {certificate: hub-hub-0.crt, key: hub-hub-0.key, authority: ca.crt}
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
+              undeclaredPools: plan      # or ignore: only pools that an InferencePool declares
             """
     )
 
@@ -45,11 +48,19 @@ package struct HubCommand: AsyncParsableCommand {
             let store = try SQLiteStore(path: configuration.state)
             let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
             let hub = Hub(store: store, clock: MonotonicClock(), links: links, logger: logger)
+            if configuration.undeclaredPools == .ignore { hub.withState { $0.mind.plansDeclaredOnly = true } }
+            let desk = HubDesk(
+                hub: hub,
+                store: store,
+                name: configuration.listen.description,
+                tick: configuration.tick
+            )
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [
                     DigestService(receiver: hub),
                     PlanService(announcements: hub.announcements, audience: hub),
+                    OperatorService(desk: desk),
                 ],
                 credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
@@ -70,7 +81,7 @@ package struct HubCommand: AsyncParsableCommand {
                 )
             }
             if let links { services.append(links) }
-            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
+            services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             services.append(server)
             return services
         }

@@ -14,6 +14,8 @@ struct HubConfiguration: Sendable {
     var state: String
     /// How often a plan is made, in seconds; a failure is answered at once.
     var tick: Seconds
+    /// What becomes of pools that agents tell of and no resource declares.
+    var undeclaredPools: UndeclaredPools
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
@@ -22,6 +24,12 @@ struct HubConfiguration: Sendable {
         self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.state = try fields.required("state") { $0 }
         self.tick = try fields.seconds("tick", in: 0.1...60, default: 1)
+        self.undeclaredPools = try fields.choice("undeclaredPools", default: .plan)
         try fields.finish()
     }
+}
+
+/// What becomes of pools that agents tell of and no resource declares.
+enum UndeclaredPools: String, CaseIterable, Sendable {
+    case plan, ignore
 }

@@ -66,6 +66,8 @@ struct PlanRecord: Sendable {
     private static let planKey = "plan"
 
     let store: any StateStore
+    /// The store's revision at which the leader key came to be.
+    private let leader: Int64
     private(set) var chain: PlanChain
     private var planModified: Int64?
 
@@ -91,12 +93,15 @@ struct PlanRecord: Sendable {
                 throw StoredStateError(key: self.planKey, reason: error.reason)
             }
         }
-        let chain = PlanChain(epoch: UInt64(leader.created), head: plan?.version)
-        return (PlanRecord(store: store, chain: chain, planModified: held?.modified), plan)
+        let floor = try await EpochFloor.read(from: store)
+        let chain = PlanChain(epoch: floor + UInt64(leader.created), head: plan?.version)
+        let record = PlanRecord(store: store, leader: leader.created, chain: chain, planModified: held?.modified)
+        return (record, plan)
     }
 
-    private init(store: any StateStore, chain: PlanChain, planModified: Int64?) {
+    private init(store: any StateStore, leader: Int64, chain: PlanChain, planModified: Int64?) {
         self.store = store
+        self.leader = leader
         self.chain = chain
         self.planModified = planModified
     }
@@ -109,7 +114,7 @@ struct PlanRecord: Sendable {
             self.planModified.map { StoreTransaction.Condition.modified(key: Self.planKey, at: $0) }
             ?? .absent(key: Self.planKey)
         let transaction = StoreTransaction(
-            when: [.created(key: Self.leaderKey, at: Int64(self.chain.epoch)), parent],
+            when: [.created(key: Self.leaderKey, at: self.leader), parent],
             [.put(key: Self.planKey, value: try plan.bytes())]
         )
         guard case .committed(let revision) = try await self.store.commit(transaction) else { return false }

@@ -8,6 +8,7 @@ package struct LinkPeer: ServerContext.TransportSpecific {
         Isobar_V1_Digests.descriptor.fullyQualifiedService: [.agent],
         Isobar_V1_Samples.descriptor.fullyQualifiedService: [.gateway],
         Isobar_V1_Plans.descriptor.fullyQualifiedService: [.gateway],
+        Isobar_V1_Operators.descriptor.fullyQualifiedService: [.operator],
     ]
 
     package let identity: Identity

@@ -21,7 +21,15 @@ struct Isobar: AsyncParsableCommand {
             ),
             CommandGroup(name: "Set up:", subcommands: [PKICommand.self]),
             CommandGroup(
-                name: "Look and ask:",
+                name: "Look and change, at a hub:",
+                subcommands: [
+                    StatusCommand.self, CheckCommand.self, PlanCommand.self, GetCommand.self, DescribeCommand.self,
+                    ApplyCommand.self, DiffCommand.self, DeleteCommand.self, WatchCommand.self, AuditCommand.self,
+                    BackupCommand.self, RestoreCommand.self,
+                ]
+            ),
+            CommandGroup(
+                name: "Ask without a fleet:",
                 subcommands: [TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
             ),
         ]

@@ -24,8 +24,10 @@ enum House {
     static let rooms: [String: Room] = [
         "FleetModel": Room(floor: .words),
         "Exposition": Room(floor: .words),
+        // Resources name regions, clusters and pools.
+        "Resources": Room(floor: .words, neighbours: ["FleetModel"]),
         // The messages are made from the model's values and back: one place for every field.
-        "WireProtocol": Room(floor: .words, neighbours: ["FleetModel"]),
+        "WireProtocol": Room(floor: .words, neighbours: ["FleetModel", "Resources"]),
         "EtcdAPI": Room(floor: .words),
 
         "EngineModel": Room(floor: .thinking),
@@ -42,6 +44,7 @@ enum House {
         "EngineScraping": Room(floor: .doors),
         "GossipTransport": Room(floor: .doors),
         "Observability": Room(floor: .doors),
+        "OperatorLink": Room(floor: .doors),
         "PlanStream": Room(floor: .doors),
         "ReverseProxy": Room(floor: .doors),
         "StateStore": Room(floor: .doors),

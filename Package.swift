@@ -252,10 +252,10 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
-            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
-            "WeightSolver", "WireProtocol", "WireTransport",
+            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreEtcd",
+            "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle],
+        products: [.argumentParser, .grpcCore, .logging, .lifecycle],
         testUses: ["TestKit"]
     ),
     Room(
@@ -365,7 +365,7 @@ let targets: [Target] =
             .testTarget(
                 name: "StoryTests",
                 dependencies: [
-                    "isobar", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
+                    "isobar", "ProcessKit", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
                     Product.nioHTTP1.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,
                 ],
                 swiftSettings: strict

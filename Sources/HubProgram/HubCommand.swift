@@ -7,6 +7,8 @@ import Observability
 import PlanStream
 import ProgramShell
 import ServiceLifecycle
+import StateStore
+import StateStoreEtcd
 import StateStoreSQLite
 import WireTransport
 
@@ -16,19 +18,34 @@ package struct HubCommand: AsyncParsableCommand {
         commandName: "hub",
         abstract: "Run the hub: digests and demand come in, plans go out.",
         discussion: """
-            One replica, with its state in a SQLite file. Losing it costs freshness only: gateways go on with the \
-            plan they hold, and a hub that starts again goes on from the plan in its file.
+            One replica with its state in a SQLite file, or several with theirs in etcd: one of them leads, every one \
+            serves, and another leads when the leader is gone. Losing them all costs freshness only: gateways go on \
+            with the plan they hold, and a hub that starts again goes on from the plan in its store.
 
             The file:
-              listen: 127.0.0.1:7400     # agents and gateways (gRPC)
+              listen: 127.0.0.1:7400     # agents, gateways and other replicas (gRPC)
               admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
+
+            For several replicas, instead of `state`:
+              replica: hub-0             # this one's name
+              store: etcd
+              etcd: [127.0.0.1:2379]
+              lease: 2                   # seconds of the leader's silence until another one leads
             """
     )
 
     @Option(help: ArgumentHelp("The hub's YAML file.", valueName: "file"))
     var config: String
+
+    @Option(help: ArgumentHelp("Where the state is kept, sqlite or etcd; instead of the file's `store`."))
+    var store: HubConfiguration.StoreKind?
+
+    @Option(
+        help: ArgumentHelp("The members of etcd, with commas; instead of the file's `etcd`.", valueName: "host:port,…")
+    )
+    var etcdEndpoints: EtcdEndpoints?
 
     @OptionGroup var shell: RunOptions
 
@@ -36,19 +53,29 @@ package struct HubCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await self.shell.run("hub") {
-            let configuration = try HubConfiguration(file: self.config)
+            let configuration = try HubConfiguration(
+                file: self.config,
+                store: self.store,
+                endpoints: self.etcdEndpoints?.addresses ?? []
+            )
             let logger = Logger(label: "isobar.hub")
-            let store = try SQLiteStore(path: configuration.state)
-            let hub = Hub(store: store, clock: MonotonicClock(), logger: logger)
+            let store = try Self.open(configuration)
+            let clock = MonotonicClock()
+            let hub = Hub(name: configuration.replica.text, store: store, clock: clock, logger: logger)
+            let member = ReplicaMember(
+                name: configuration.replica.text,
+                address: configuration.advertise.description
+            )
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [
                     DigestService(receiver: hub),
                     PlanService(announcements: hub.announcements, audience: hub),
+                    ReplicaService(audience: hub),
                 ],
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
-            var services: [any Service] = []
+            var services: [any Service] = [StoreService(store: store)]
             if let admin = configuration.admin {
                 services.append(
                     AdminServer(
@@ -63,9 +90,52 @@ package struct HubCommand: AsyncParsableCommand {
                     )
                 )
             }
-            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
             services.append(server)
+            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
+            // A hub of one replica has nobody to share with.
+            if configuration.store == .etcd { services.append(ReplicaMesh(hub: hub, own: member)) }
+            // The last one is shut down first: it hands the leadership over while everything else still runs.
+            services.append(
+                ReplicaLoop(
+                    hub: hub,
+                    ballot: Ballot(store: store, member: member, now: { clock.now }),
+                    lease: configuration.lease
+                )
+            )
             return services
         }
+    }
+
+    private static func open(_ configuration: HubConfiguration) throws -> any StateStore {
+        switch configuration.store {
+        case .sqlite:
+            return try SQLiteStore(path: configuration.state ?? "")
+        case .etcd:
+            let etcd = configuration.etcd
+            return try EtcdStore(
+                EtcdSettings(
+                    endpoints: etcd.endpoints,
+                    prefix: etcd.prefix,
+                    authority: etcd.authority,
+                    certificate: etcd.certificate,
+                    key: etcd.key,
+                    // A member that hangs must not cost the lease: half of what a renewal leaves.
+                    patience: .seconds(configuration.lease / 4)
+                )
+            )
+        }
+    }
+}
+
+extension HubConfiguration.StoreKind: ExpressibleByArgument {}
+
+/// Addresses as they are given on the command line.
+struct EtcdEndpoints: ExpressibleByArgument {
+    var addresses: [EndpointAddress]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",")
+        self.addresses = parts.compactMap { try? EndpointAddress(String($0)) }
+        guard !parts.isEmpty, self.addresses.count == parts.count else { return nil }
     }
 }

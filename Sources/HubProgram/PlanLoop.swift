@@ -8,45 +8,52 @@ import ServiceLifecycle
 import StateStore
 import WireProtocol
 
-/// Makes a plan each tick, and at once on an alarm; stores it, then announces it.
+/// Serves the plan that stands in the store, and while this replica leads, makes the next one each tick and at once on
+/// an alarm.
 ///
-/// What is announced is in the store first: no gateway ever holds a plan that a restart forgets.
+/// What is announced is in the store first: no gateway ever holds a plan that the store forgets.
 struct PlanLoop: Service {
     /// Alarms come in bursts, and every plan costs a synced write.
     static let shortestPause: Seconds = 0.1
-
-    /// Another hub took the leadership: this one must not go on, and whoever supervises it must see it fail.
-    struct Superseded: Error, CustomStringConvertible {
-        let epoch: UInt64
-        var description: String {
-            "another hub took the leadership from epoch \(self.epoch); only one hub may use a state file"
-        }
-    }
 
     let hub: Hub
     let store: any StateStore
     let tick: Seconds
 
     func run() async throws {
-        let (record, plan) = try await PlanRecord.lead(in: self.store)
-        self.hub.logger.info(
-            "leading",
-            metadata: ["epoch": "\(record.chain.epoch)", "plan": "\(plan?.version.description ?? "none")"]
-        )
-        let now = self.hub.clock.now
-        self.hub.withState { state in
-            state.plan = plan
-            if let plan { state.mind.resume(from: plan, now: now) }
-        }
-        self.hub.announcements.send(Announcement(plan: try plan.map { (plan) throws in try EncodedPlan(plan) }))
-
         try await cancelWhenGracefulShutdown {
+            guard try await self.load() else { return }
             try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { await self.beat() }
-                try await self.plan(from: record)
+                group.addTask { await self.follow() }
+                try await self.plan()
                 group.cancelAll()
             }
         }
+    }
+
+    /// Reads what stands before anything is said, however long the store is away.
+    ///
+    /// - Returns: `false` when the program is to end before that.
+    /// - Throws: ``StoredStateError`` for a plan that this version cannot read.
+    private func load() async throws -> Bool {
+        var backoff = Backoff()
+        var dice = SystemRandomNumberGenerator()
+        while !Task.isCancelled {
+            do {
+                if let entry = try await self.store.get(PlanRecord.planKey) {
+                    let (plan, encoded) = try PlanRecord.read(entry)
+                    self.hub.adopt(plan, encoded)
+                } else {
+                    self.hub.announcements.send(Announcement(plan: nil))
+                }
+                return true
+            } catch let error as StoreError {
+                self.hub.logger.warning("the plan cannot be read yet", metadata: ["reason": "\(error)"])
+                try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
+            }
+        }
+        return false
     }
 
     private func beat() async {
@@ -56,43 +63,78 @@ struct PlanLoop: Service {
         }
     }
 
-    /// Plans for as long as this hub leads.
-    private func plan(from start: PlanRecord) async throws(Superseded) {
-        var record = start
-        for await cause in self.hub.causes {
+    /// Announces every plan that comes to stand in the store, whoever made it.
+    private func follow() async {
+        await self.store.follow(prefix: PlanRecord.planKey) { listing in
+            guard let entry = listing.entries.first(where: { $0.key == PlanRecord.planKey }) else { return }
             do {
-                try await self.plan(cause, &record)
-            } catch let error as Superseded {
+                let (plan, encoded) = try PlanRecord.read(entry)
+                self.hub.adopt(plan, encoded)
+            } catch {
+                self.failed(error)
+            }
+        }
+    }
+
+    private func failed(_ error: any Error) {
+        self.hub.withState { $0.counts.plansFailed += 1 }
+        self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
+    }
+
+    /// Plans for as long as this replica leads.
+    ///
+    /// - Throws: ``StoreError`` when another process has taken the store.
+    private func plan() async throws {
+        var record: PlanRecord?
+        for await cause in self.hub.causes {
+            guard let epoch = self.hub.leads() else {
+                record = nil
+                self.hub.confirm()
+                continue
+            }
+            do {
+                try await self.plan(cause, epoch, &record)
+            } catch let error as StoreError where error.kind == .taken {
                 throw error
             } catch {
                 // The plan in force stays in force; the next tick tries again.
-                self.hub.withState { $0.counts.plansFailed += 1 }
-                self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
+                record = nil
+                self.failed(error)
             }
             try? await Task.sleep(for: .seconds(Self.shortestPause))
         }
     }
 
     /// One plan.
-    ///
-    /// - Throws: ``Superseded`` when this hub no longer leads.
-    private func plan(_ cause: String, _ record: inout PlanRecord) async throws {
+    private func plan(_ cause: String, _ epoch: UInt64, _ record: inout PlanRecord?) async throws {
+        if record?.chain.epoch != epoch {
+            let (opened, plan) = try await PlanRecord.open(self.store, epoch: epoch)
+            let now = self.hub.clock.now
+            if let plan { self.hub.withState { $0.mind.resume(from: plan, now: now) } }
+            record = opened
+        }
+        guard var open = record else { return }
         let now = self.hub.clock.now
-        let (version, parent) = (record.chain.next, record.chain.head)
-        let next = self.hub.withState { $0.mind.plan(version: version, parent: parent, now: now) }
-        guard let plan = next else {
-            self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
+        let (version, parent) = (open.chain.next, open.chain.head)
+        guard let plan = self.hub.withState({ $0.mind.plan(version: version, parent: parent, now: now) }) else {
+            self.hub.confirm()
             return
         }
         let took = self.hub.clock.now - now
         let encoded = try EncodedPlan(plan)
-        guard try await record.accept(encoded) else { throw Superseded(epoch: version.epoch) }
-        self.hub.announcements.send(Announcement(plan: encoded))
-        self.hub.withState { state in
-            state.plan = plan
-            state.plannedAt = now
-            state.counts.planned(took: took)
+        switch try await open.accept(encoded) {
+        case .committed:
+            record = open
+        case .conflict:
+            record = nil
+            throw StoreError(operation: "commit", reason: "epoch \(epoch) is over, or another plan stands")
+        case .unknown(let reason):
+            // It stands or it does not: whoever follows the store will see, and the next plan is made on what stands.
+            record = nil
+            throw StoreError(operation: "commit", reason: "the answer was lost: \(reason)")
         }
+        self.hub.adopt(plan, encoded)
+        self.hub.withState { $0.counts.planned(took: took) }
         self.hub.logger.debug(
             "plan accepted",
             metadata: [

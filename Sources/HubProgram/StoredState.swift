@@ -33,39 +33,32 @@ struct Incarnations: Sendable {
     }
 }
 
-/// The leadership term and the plan in force.
+/// The plan in force, as the leader of one epoch writes it.
 struct PlanRecord: Sendable {
-    private static let leaderKey = "leader"
-    private static let planKey = "plan"
+    static let planKey = "plan"
 
-    let store: any StateStore
+    private let store: any StateStore
     private(set) var chain: PlanChain
     private var planModified: Int64?
 
-    /// Takes the leadership and reads the plan that stands.
-    ///
-    /// The leader key is made anew, so its creation revision is greater than any before: the epoch.
+    /// Reads the plan that stands, to go on from it in an epoch.
     ///
     /// - Returns: The record, and the plan that the last leader left.
-    static func lead(in store: any StateStore) async throws -> (record: PlanRecord, plan: Plan?) {
-        _ = try await store.commit(StoreTransaction([.delete(key: self.leaderKey)]))
-        _ = try await store.commit(
-            StoreTransaction(when: [.absent(key: self.leaderKey)], [.put(key: self.leaderKey, value: [])])
-        )
-        guard let leader = try await store.get(self.leaderKey) else {
-            throw StoredStateError(key: self.leaderKey, reason: "was taken by another hub")
-        }
+    /// - Throws: ``StoreError``, or ``StoredStateError`` for a plan that this version cannot read.
+    static func open(_ store: any StateStore, epoch: UInt64) async throws -> (record: PlanRecord, plan: Plan?) {
         let held = try await store.get(self.planKey)
-        var plan: Plan?
-        if let held {
-            do throws(PlanUnreadable) {
-                plan = try Plan(bytes: held.value)
-            } catch {
-                throw StoredStateError(key: self.planKey, reason: error.reason)
-            }
-        }
-        let chain = PlanChain(epoch: UInt64(leader.created), head: plan?.version)
+        let plan = try held.map { try self.read($0).plan }
+        let chain = PlanChain(epoch: epoch, head: plan?.version)
         return (PlanRecord(store: store, chain: chain, planModified: held?.modified), plan)
+    }
+
+    /// - Throws: ``StoredStateError`` when this version cannot read it.
+    static func read(_ entry: StoreEntry) throws(StoredStateError) -> (plan: Plan, encoded: EncodedPlan) {
+        do throws(PlanUnreadable) {
+            return try EncodedPlan.read(entry.value)
+        } catch {
+            throw StoredStateError(key: entry.key, reason: error.reason)
+        }
     }
 
     private init(store: any StateStore, chain: PlanChain, planModified: Int64?) {
@@ -76,19 +69,23 @@ struct PlanRecord: Sendable {
 
     /// Puts a plan in force: only if this hub still leads and nobody has put another one there.
     ///
-    /// - Returns: `false` when this hub no longer leads.
-    mutating func accept(_ plan: EncodedPlan) async throws -> Bool {
+    /// After any outcome but ``CommitOutcome/committed(revision:)`` this record is of no more use: what stands has to
+    /// be read again.
+    mutating func accept(_ plan: EncodedPlan) async throws -> CommitOutcome {
         let parent =
             self.planModified.map { StoreTransaction.Condition.modified(key: Self.planKey, at: $0) }
             ?? .absent(key: Self.planKey)
-        let transaction = StoreTransaction(
-            when: [.created(key: Self.leaderKey, at: Int64(self.chain.epoch)), parent],
-            [.put(key: Self.planKey, value: try plan.bytes())]
+        let outcome = try await self.store.commit(
+            StoreTransaction(
+                when: [.created(key: Ballot.leaderKey, at: Int64(self.chain.epoch)), parent],
+                [.put(key: Self.planKey, value: try plan.bytes())]
+            )
         )
-        guard case .committed(let revision) = try await self.store.commit(transaction) else { return false }
-        self.planModified = revision
-        self.chain.accepted(plan.version)
-        return true
+        if case .committed(let revision) = outcome {
+            self.planModified = revision
+            self.chain.accepted(plan.version)
+        }
+        return outcome
     }
 }
 

@@ -41,6 +41,7 @@ struct HubConfiguration: Sendable {
     ///   - file: The YAML file.
     ///   - store: What the command line says instead of the field `store`.
     ///   - endpoints: What the command line says instead of the field `etcd`.
+    /// - Throws: ``ConfigurationError`` naming the first field that does not hold what it should.
     init(
         file: String,
         store: StoreKind? = nil,

@@ -56,7 +56,9 @@ package final class DemandOutbox: Sendable {
 
     /// Sends reports to a replica, over as many streams as it takes; ends when cancelled.
     ///
-    /// - Parameter lost: Told why a stream ended; it is made anew after a pause.
+    /// - Parameters:
+    ///   - client: The connection to the replica.
+    ///   - lost: Told why a stream ended; it is made anew after a pause.
     package func run<Transport: ClientTransport>(
         to client: GRPCClient<Transport>,
         lost: @Sendable (String) -> Void

@@ -37,7 +37,8 @@ private struct ReplicatedFleet: Sendable {
         let etcd = try await EtcdCluster()
         let ports = try await FreePorts.take(10)
         let addresses = (0..<3).map { "\"127.0.0.1:\(ports[$0])\"" }.joined(separator: ",")
-        func process(_ program: String, _ name: String, _ options: [String], yaml: String? = nil) throws -> ChildProcess {
+        func process(_ program: String, _ name: String, _ options: [String], yaml: String? = nil) throws -> ChildProcess
+        {
             if let yaml { try Data(yaml.utf8).write(to: URL(fileURLWithPath: folder.file("\(name).yaml"))) }
             let config = yaml == nil ? [] : ["--config", folder.file("\(name).yaml")]
             return ChildProcess(

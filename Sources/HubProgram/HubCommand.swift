@@ -25,6 +25,8 @@ package struct HubCommand: AsyncParsableCommand {
             The file:
               listen: 127.0.0.1:7400     # agents, gateways and other replicas (gRPC)
               admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
+              tls:                       # on every gRPC link; without it they are on loopback only
+                {certificate: hub-hub-0.crt, key: hub-hub-0.key, authority: ca.crt}
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
 
@@ -59,9 +61,18 @@ package struct HubCommand: AsyncParsableCommand {
                 endpoints: self.etcdEndpoints?.addresses ?? []
             )
             let logger = Logger(label: "isobar.hub")
+            // The state holds the secret of the frames' keys: what the hub makes is its user's alone.
+            umask(0o077)
             let store = try Self.open(configuration)
+            let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
             let clock = MonotonicClock()
-            let hub = Hub(name: configuration.replica.text, store: store, clock: clock, logger: logger)
+            let hub = Hub(
+                name: configuration.replica.text,
+                store: store,
+                clock: clock,
+                links: links,
+                logger: logger
+            )
             let member = ReplicaMember(
                 name: configuration.replica.text,
                 address: configuration.advertise.description
@@ -73,6 +84,7 @@ package struct HubCommand: AsyncParsableCommand {
                     PlanService(announcements: hub.announcements, audience: hub),
                     ReplicaService(audience: hub),
                 ],
+                credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
             var services: [any Service] = [StoreService(store: store)]
@@ -90,6 +102,7 @@ package struct HubCommand: AsyncParsableCommand {
                     )
                 )
             }
+            if let links { services.append(links) }
             services.append(server)
             services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
             // A hub of one replica has nobody to share with.

@@ -1,5 +1,6 @@
 import ConfigurationFiles
 import FleetModel
+import ProgramShell
 
 /// What `hub.yaml` says.
 struct HubConfiguration: Sendable {
@@ -24,6 +25,8 @@ struct HubConfiguration: Sendable {
     var listen: EndpointAddress
     /// Where operators look: `/livez`, `/readyz`, `/metrics`, `/v1/status`.
     var admin: EndpointAddress?
+    /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
+    var tls: LinkConfiguration?
     /// This replica's name among the others.
     var replica: ReplicaName
     /// Where other replicas reach this one.
@@ -50,6 +53,7 @@ struct HubConfiguration: Sendable {
         var fields = try YAMLFields(file: file)
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
+        self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.advertise = try fields.optional("advertise") { try EndpointAddress($0) } ?? self.listen
         let named = try fields.optional("replica") { try ReplicaName($0) }
         let inFile = try fields.choice("store", default: StoreKind.sqlite)

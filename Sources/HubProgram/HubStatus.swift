@@ -6,6 +6,7 @@ import Leadership
 import Observability
 import StateStore
 import WireProtocol
+import WireTransport
 
 /// What `GET /v1/status` of the hub says; times in seconds, rates per second.
 struct HubStatus: Codable, Sendable {
@@ -191,6 +192,7 @@ extension Hub {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_hub_subscribers", .gauge, help: "Gateways' streams.", Double(readers))
             page.single(
                 "isobar_hub_announcements_skipped_total",

@@ -33,7 +33,12 @@ struct ReplicaMesh: Service {
     private func share(with member: ReplicaMember) async {
         let client: WireClient
         do {
-            client = try WireClient(to: try EndpointAddress(member.address), field: "advertise of \(member.name)")
+            client = try WireClient(
+                to: try EndpointAddress(member.address),
+                field: "advertise of \(member.name)",
+                role: .hub,
+                credentials: self.hub.links
+            )
         } catch {
             self.hub.logger.error("replica not reached", metadata: ["replica": "\(member.name)", "reason": "\(error)"])
             return

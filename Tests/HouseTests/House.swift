@@ -37,6 +37,7 @@ enum House {
         "RequestRouting": Room(floor: .thinking),
         "WeightSolver": Room(floor: .thinking),
 
+        "CertificateAuthority": Room(floor: .doors),
         "ConfigurationFiles": Room(floor: .doors),
         "EngineScraping": Room(floor: .doors),
         "GossipTransport": Room(floor: .doors),

@@ -58,7 +58,7 @@ struct HubConfiguration: Sendable {
         let named = try fields.optional("replica") { try ReplicaName($0) }
         let inFile = try fields.choice("store", default: StoreKind.sqlite)
         self.store = store ?? inFile
-        self.state = try fields.optional("state") { $0 }
+        self.state = try self.store == .sqlite ? fields.required("state") { $0 } : fields.optional("state") { $0 }
         let etcd = try fields.list("etcd") { try EndpointAddress($0) }
         self.etcd = Etcd(
             endpoints: endpoints.isEmpty ? etcd : endpoints,
@@ -71,7 +71,6 @@ struct HubConfiguration: Sendable {
         self.tick = try fields.seconds("tick", in: 0.1...60, default: 1)
         switch self.store {
         case .sqlite:
-            guard self.state != nil else { throw fields.error("state", "is missing; name the SQLite file") }
             self.replica = named ?? ReplicaName(unchecked: "hub")
         case .etcd:
             guard !self.etcd.endpoints.isEmpty else {

@@ -280,9 +280,9 @@ let rooms: [Room] = [
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
             "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "StateStore",
-            "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
+            "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle, .protobuf],
+        products: [.argumentParser, .grpcCore, .logging, .lifecycle, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -396,7 +396,7 @@ let targets: [Target] =
             .testTarget(
                 name: "StoryTests",
                 dependencies: [
-                    "isobar", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
+                    "isobar", "ProcessKit", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
                     Product.nioHTTP1.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,
                 ],
                 swiftSettings: strict

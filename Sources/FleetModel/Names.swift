@@ -75,6 +75,13 @@ package struct AgentName: LabelName {
     package init(unchecked text: String) { self.text = text }
 }
 
+/// One hub replica.
+package struct ReplicaName: LabelName {
+    package static let kind = "replica"
+    package let text: String
+    package init(unchecked text: String) { self.text = text }
+}
+
 /// An InferencePool, `namespace/name`: the same in every cluster that exports it.
 package struct PoolName: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let namespace: String

@@ -7,6 +7,7 @@ import Observability
 import PlanStream
 import RequestRouting
 import ServiceLifecycle
+import Synchronization
 import WireProtocol
 import WireTransport
 
@@ -28,7 +29,8 @@ struct GatewayLoop: Service {
         let client = HTTPClient(configuration: settings)
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
-                for hub in self.hubs { group.addTask { await self.subscriber(hub).run() } }
+                let table = HubTable(HubSeats(hubs: self.hubs.count, gateway: self.gateway.configuration.gateway))
+                for seat in table.seats { group.addTask { await self.sit(seat, of: table) } }
                 for agent in self.agents { group.addTask { await self.watcher(agent).run() } }
                 for (region, addresses) in self.gateway.configuration.peers {
                     for address in addresses {
@@ -42,6 +44,19 @@ struct GatewayLoop: Service {
             }
         }
         try await client.shutdown()
+    }
+
+    /// Holds a stream to one hub after another.
+    private func sit(_ seat: Int, of seats: HubTable) async {
+        var backoff = Backoff()
+        var dice = SystemRandomNumberGenerator()
+        while !Task.isCancelled {
+            let pause = backoff.pause(using: &dice)
+            let hub = self.hubs[seats.hub(of: seat)]
+            if await self.subscriber(hub).attend(retryIn: pause) { backoff.reset() }
+            seats.move(seat)
+            try? await Task.sleep(for: .seconds(pause))
+        }
     }
 
     private func subscriber(_ hub: WireClient) -> PlanSubscriber<WireClient.Transport, Gateway> {
@@ -109,4 +124,17 @@ struct GatewayLoop: Service {
             }
         }
     }
+}
+
+/// The seats, shared by the tasks that sit on them.
+private final class HubTable: Sendable {
+    private let state: Mutex<HubSeats>
+
+    init(_ seats: HubSeats) { self.state = Mutex(seats) }
+
+    var seats: Range<Int> { self.state.withLock { $0.taken.indices } }
+
+    func hub(of seat: Int) -> Int { self.state.withLock { $0.taken[seat] } }
+
+    func move(_ seat: Int) { self.state.withLock { $0.move(seat) } }
 }

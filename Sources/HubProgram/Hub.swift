@@ -19,6 +19,16 @@ struct GatewayStanding: Sendable {
     var refusal: String?
 }
 
+/// This replica's standing in the election.
+struct Standing: Sendable {
+    /// The epoch in which this replica leads.
+    var epoch: UInt64?
+    /// Until when its lease may be counted on.
+    var leaseUntil: Seconds = -.infinity
+    /// Whoever leads, as far as is known.
+    var leader: Leader?
+}
+
 /// The hub's state behind one lock, and its two audiences: agents and gateways.
 final class Hub: Sendable {
     struct State {
@@ -26,6 +36,14 @@ final class Hub: Sendable {
         var gateways: [GatewayName: GatewayStanding] = [:]
         var plan: Plan?
         var plannedAt: Seconds = 0
+        /// Refuses to go back, whatever order plans come in.
+        var fence = PlanFence()
+        var standing = Standing()
+        var storeHealth: StoreHealth?
+        /// Reports on their way to other replicas.
+        var outboxes: [ReplicaMember: DemandOutbox] = [:]
+        /// When another replica last passed on a gateway's report.
+        var sharedAt: [GatewayName: Seconds] = [:]
         var counts = HubCounts()
         /// The resources in force, as of this count of changes.
         var resources = ResourceSet()
@@ -36,13 +54,20 @@ final class Hub: Sendable {
         var storeWrite: Seconds?
         /// Requests per second that the plan in force cannot place, by pool.
         var overflow: [PoolName: Double] = [:]
-        var epoch: UInt64 = 0
+        /// What a restored store's epochs begin above; see ``EpochFloor``.
+        var epochFloor: UInt64 = 0
+        /// The regions that no gateway could reach when that was last looked at.
+        var unreachable: Set<RegionName> = []
     }
 
+    /// This replica's name among the others.
+    let name: String
     let clock: MonotonicClock
     let links: LinkCredentials?
     let logger: Logger
     let announcements = NewestWins<Announcement>()
+    /// The replicas that the store knows of.
+    let members = NewestWins<[ReplicaMember]>()
     /// Why the next plan is to be made: a tick, or something that should not wait for one.
     let causes: AsyncStream<String>
     private let cause: AsyncStream<String>.Continuation
@@ -50,7 +75,14 @@ final class Hub: Sendable {
     private let state = Mutex(State())
     private let keys = Mutex<FrameKeys?>(nil)
 
-    init(store: any StateStore, clock: MonotonicClock, links: LinkCredentials? = nil, logger: Logger) {
+    init(
+        name: String,
+        store: any StateStore,
+        clock: MonotonicClock,
+        links: LinkCredentials? = nil,
+        logger: Logger
+    ) {
+        self.name = name
         self.store = store
         self.clock = clock
         self.links = links
@@ -65,6 +97,78 @@ final class Hub: Sendable {
 
     /// Asks for a plan.
     func wantPlan(_ cause: String) { self.cause.yield(cause) }
+}
+
+// MARK: Leadership
+
+extension Hub {
+    /// Takes the election's word.
+    func stand(as election: Election) {
+        let isNew = self.state.withLock { state in
+            let before = state.standing.epoch
+            state.standing = Standing(
+                epoch: election.epoch,
+                leaseUntil: election.leaseUntil ?? -.infinity,
+                leader: election.leader
+            )
+            return election.epoch != nil && election.epoch != before
+        }
+        if isNew { self.wantPlan("leading") }
+    }
+
+    /// The epoch in which this replica leads, while its lease may be counted on.
+    func leads() -> UInt64? {
+        let now = self.clock.now
+        return self.state.withLock { now < $0.standing.leaseUntil ? $0.standing.epoch : nil }
+    }
+
+    /// Announces a plan that stands in the store, unless a newer one was announced.
+    func adopt(_ plan: Plan, _ encoded: EncodedPlan) {
+        let now = self.clock.now
+        self.state.withLock { state in
+            guard state.fence.admit(plan.version) == .newer else { return }
+            state.plan = plan
+            state.plannedAt = now
+            // Inside the lock, so that announcements keep the order of versions.
+            self.announcements.send(Announcement(plan: encoded))
+        }
+    }
+
+    /// Tells gateways that the plan is still in force: only while this replica hears the store and somebody leads.
+    func confirm() {
+        let now = self.clock.now
+        let isInTouch = self.state.withLock { now < $0.standing.leaseUntil && $0.standing.leader != nil }
+        if isInTouch, let current = self.announcements.current { self.announcements.send(current) }
+    }
+}
+
+// MARK: Other replicas
+
+extension Hub: ReplicaAudience {
+    func shared(_ report: DemandReport) {
+        let now = self.clock.now
+        self.state.withLock { state in
+            state.counts.reportsShared += 1
+            if state.mind.demand.receive(report, now: now) { state.sharedAt[report.gateway] = now }
+            if state.sharedAt.count > DemandBoard.gatewaysMax {
+                state.sharedAt = state.sharedAt.filter { now - $0.value < Self.sharedLifetime }
+            }
+        }
+        self.noticeReach()
+    }
+
+    /// A gateway whose stream to this replica ended is not gone when another replica has heard it this lately.
+    static let sharedLifetime: Seconds = 1.5
+
+    func outbox(to member: ReplicaMember) -> DemandOutbox {
+        self.state.withLock { state in
+            let outbox = state.outboxes[member] ?? DemandOutbox()
+            state.outboxes[member] = outbox
+            return outbox
+        }
+    }
+
+    func close(outboxTo member: ReplicaMember) { self.state.withLock { $0.outboxes[member] = nil } }
 }
 
 // MARK: Agents
@@ -167,11 +271,23 @@ extension Hub: PlanAudience {
 
     func reported(_ report: DemandReport) {
         let now = self.clock.now
+        self.state.withLock { state in
+            guard state.mind.demand.receive(report, now: now) else {
+                state.counts.reportsDropped += 1
+                return
+            }
+            for outbox in state.outboxes.values { outbox.put(report) }
+        }
+        self.noticeReach()
+    }
+
+    /// Answers a change of what regions gateways can reach.
+    private func noticeReach() {
         let change = self.state.withLock { state -> String? in
-            let before = state.mind.demand.unreachable
-            if !state.mind.demand.receive(report, now: now) { state.counts.reportsDropped += 1 }
             let after = state.mind.demand.unreachable
-            return before == after ? nil : after.sorted().map(\.text).joined(separator: ",")
+            guard after != state.unreachable else { return nil }
+            state.unreachable = after
+            return after.sorted().map(\.text).joined(separator: ",")
         }
         if let change {
             self.logger.warning("reachability changed", metadata: ["unreachable": "\(change)"])
@@ -180,13 +296,16 @@ extension Hub: PlanAudience {
     }
 
     func left(_ gateway: GatewayName) {
-        self.state.withLock { state in
+        let now = self.clock.now
+        let isGone = self.state.withLock { state in
             state.gateways[gateway] = nil
+            if let heard = state.sharedAt[gateway], now - heard < Self.sharedLifetime { return false }
             state.mind.demand.forget(gateway)
+            return true
         }
         self.logger.info("gateway left", metadata: ["gateway": "\(gateway)"])
         // Its clients go elsewhere, and its region may be gone with it.
-        self.wantPlan("gateway \(gateway) left")
+        if isGone { self.wantPlan("gateway \(gateway) left") }
     }
 
     func unreadable(_ error: WireError) {

@@ -9,6 +9,8 @@ import OperatorLink
 import PlanStream
 import ProgramShell
 import ServiceLifecycle
+import StateStore
+import StateStoreEtcd
 import StateStoreSQLite
 import WireTransport
 
@@ -18,22 +20,37 @@ package struct HubCommand: AsyncParsableCommand {
         commandName: "hub",
         abstract: "Run the hub: digests and demand come in, plans go out.",
         discussion: """
-            One replica, with its state in a SQLite file. Losing it costs freshness only: gateways go on with the \
-            plan they hold, and a hub that starts again goes on from the plan in its file.
+            One replica with its state in a SQLite file, or several with theirs in etcd: one of them leads, every one \
+            serves, and another leads when the leader is gone. Losing them all costs freshness only: gateways go on \
+            with the plan they hold, and a hub that starts again goes on from the plan in its store.
 
             The file:
-              listen: 127.0.0.1:7400     # agents and gateways (gRPC)
+              listen: 127.0.0.1:7400     # agents, gateways and other replicas (gRPC)
               admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
               tls:                       # on every gRPC link; without it they are on loopback only
                 {certificate: hub-hub-0.crt, key: hub-hub-0.key, authority: ca.crt}
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
               undeclaredPools: plan      # or ignore: only pools that an InferencePool declares
+
+            For several replicas, instead of `state`:
+              replica: hub-0             # this one's name
+              store: etcd
+              etcd: [127.0.0.1:2379]
+              lease: 2                   # seconds of the leader's silence until another one leads
             """
     )
 
     @Option(help: ArgumentHelp("The hub's YAML file.", valueName: "file"))
     var config: String
+
+    @Option(help: ArgumentHelp("Where the state is kept, sqlite or etcd; instead of the file's `store`."))
+    var store: HubConfiguration.StoreKind?
+
+    @Option(
+        help: ArgumentHelp("The members of etcd, with commas; instead of the file's `etcd`.", valueName: "host:port,…")
+    )
+    var etcdEndpoints: EtcdEndpoints?
 
     @OptionGroup var shell: RunOptions
 
@@ -41,18 +58,33 @@ package struct HubCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await self.shell.run("hub") {
-            let configuration = try HubConfiguration(file: self.config)
+            let configuration = try HubConfiguration(
+                file: self.config,
+                store: self.store,
+                endpoints: self.etcdEndpoints?.addresses ?? []
+            )
             let logger = Logger(label: "isobar.hub")
             // The state holds the secret of the frames' keys: what the hub makes is its user's alone.
             umask(0o077)
-            let store = try SQLiteStore(path: configuration.state)
+            let store = try Self.open(configuration)
             let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
-            let hub = Hub(store: store, clock: MonotonicClock(), links: links, logger: logger)
+            let clock = MonotonicClock()
+            let hub = Hub(
+                name: configuration.replica.text,
+                store: store,
+                clock: clock,
+                links: links,
+                logger: logger
+            )
+            let member = ReplicaMember(
+                name: configuration.replica.text,
+                address: configuration.advertise.description
+            )
             if configuration.undeclaredPools == .ignore { hub.withState { $0.mind.plansDeclaredOnly = true } }
             let desk = HubDesk(
                 hub: hub,
                 store: store,
-                name: configuration.listen.description,
+                name: configuration.replica.text,
                 tick: configuration.tick
             )
             let server = try WireServer(
@@ -61,11 +93,12 @@ package struct HubCommand: AsyncParsableCommand {
                     DigestService(receiver: hub),
                     PlanService(announcements: hub.announcements, audience: hub),
                     OperatorService(desk: desk),
+                    ReplicaService(audience: hub),
                 ],
                 credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
-            var services: [any Service] = []
+            var services: [any Service] = [StoreService(store: store)]
             if let admin = configuration.admin {
                 services.append(
                     AdminServer(
@@ -81,9 +114,53 @@ package struct HubCommand: AsyncParsableCommand {
                 )
             }
             if let links { services.append(links) }
-            services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             services.append(server)
+            services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
+            // A hub of one replica has nobody to share with.
+            if configuration.store == .etcd { services.append(ReplicaMesh(hub: hub, own: member)) }
+            // The last one is shut down first: it hands the leadership over while everything else still runs.
+            services.append(
+                ReplicaLoop(
+                    hub: hub,
+                    ballot: Ballot(store: store, member: member, now: { clock.now }),
+                    lease: configuration.lease
+                )
+            )
             return services
         }
+    }
+
+    /// The store that the hub's file names.
+    static func open(_ configuration: HubConfiguration) throws -> any StateStore {
+        switch configuration.store {
+        case .sqlite:
+            return try SQLiteStore(path: configuration.state ?? "")
+        case .etcd:
+            let etcd = configuration.etcd
+            return try EtcdStore(
+                EtcdSettings(
+                    endpoints: etcd.endpoints,
+                    prefix: etcd.prefix,
+                    authority: etcd.authority,
+                    certificate: etcd.certificate,
+                    key: etcd.key,
+                    // A member that hangs must not cost the lease: half of what a renewal leaves.
+                    patience: .seconds(configuration.lease / 4)
+                )
+            )
+        }
+    }
+}
+
+extension HubConfiguration.StoreKind: ExpressibleByArgument {}
+
+/// Addresses as they are given on the command line.
+struct EtcdEndpoints: ExpressibleByArgument {
+    var addresses: [EndpointAddress]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",")
+        self.addresses = parts.compactMap { try? EndpointAddress(String($0)) }
+        guard !parts.isEmpty, self.addresses.count == parts.count else { return nil }
     }
 }

@@ -14,6 +14,9 @@ struct HubCounts: Sendable {
     var plansFailed: UInt64 = 0
     var plansNotKept: UInt64 = 0
     var resourceReadingsFailed: UInt64 = 0
+    var reportsShared: UInt64 = 0
+    var terms: UInt64 = 0
+    var storeFailures: UInt64 = 0
     private var planSeconds = MetricHistogram(
         bounds: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
     )
@@ -47,6 +50,9 @@ struct HubCounts: Sendable {
         counter("plans_failed", "Ticks that made no plan.", self.plansFailed)
         counter("plans_not_kept", "Plans in force that are not in the history.", self.plansNotKept)
         counter("resource_readings_failed", "Looks at the resources that failed.", self.resourceReadingsFailed)
+        counter("reports_shared", "Demand reports that another replica passed on.", self.reportsShared)
+        counter("terms", "Times that this replica began to lead.", self.terms)
+        counter("store_failures", "Requests of the election that the store did not answer.", self.storeFailures)
         page.family("isobar_hub_plan_seconds", .histogram, help: "From the boards to a plan.")
         page.histogram("isobar_hub_plan_seconds", [], self.planSeconds)
     }

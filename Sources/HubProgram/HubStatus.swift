@@ -2,7 +2,9 @@ import Exposition
 import FleetModel
 import FleetPlanning
 import GossipCore
+import Leadership
 import Observability
+import StateStore
 import WireProtocol
 import WireTransport
 
@@ -60,6 +62,32 @@ struct HubStatus: Codable, Sendable {
         var refusal: String?
     }
 
+    struct Leading: Codable, Sendable {
+        /// The replica's name.
+        var replica: String
+        var epoch: UInt64
+    }
+
+    struct Member: Codable, Sendable {
+        var name: String
+        var is_reachable: Bool
+        var is_leader: Bool
+        var bytes: Int64?
+        var version: String?
+    }
+
+    struct Store: Codable, Sendable {
+        var kind: String
+        var members: [Member]
+    }
+
+    /// This replica's name.
+    var replica: String
+    var is_leading: Bool
+    /// Whoever leads.
+    var leader: Leading?
+    var replicas: [ReplicaMember]
+    var store: Store?
     var plan: PlanInForce?
     var pools: [Pool]
     var gateways: [Gateway]
@@ -74,6 +102,26 @@ extension Hub {
             let views = state.mind.digests.views(now: now)
             let names = Set(views.flatMap { $0.frame.digests.map(\.pool) }).sorted()
             return HubStatus(
+                replica: self.name,
+                is_leading: state.standing.epoch != nil && now < state.standing.leaseUntil,
+                leader: state.standing.leader.map {
+                    HubStatus.Leading(replica: $0.name, epoch: state.epochFloor + $0.epoch)
+                },
+                replicas: self.members.current ?? [],
+                store: state.storeHealth.map { health in
+                    HubStatus.Store(
+                        kind: health.kind,
+                        members: health.members.map { member in
+                            HubStatus.Member(
+                                name: member.name,
+                                is_reachable: member.isReachable,
+                                is_leader: member.isLeader,
+                                bytes: member.size,
+                                version: member.version
+                            )
+                        }
+                    )
+                },
                 plan: state.plan.map { plan in
                     HubStatus.PlanInForce(
                         epoch: plan.version.epoch,
@@ -153,6 +201,12 @@ extension Hub {
                 .counter,
                 help: "Announcements that a gateway was too slow to see.",
                 Double(skipped)
+            )
+            page.single(
+                "isobar_hub_leading",
+                .gauge,
+                help: "1 while this replica leads.",
+                state.standing.epoch != nil && now < state.standing.leaseUntil ? 1 : 0
             )
             if let plan = state.plan {
                 page.single("isobar_hub_plan_epoch", .gauge, help: "The epoch.", Double(plan.version.epoch))

@@ -8,20 +8,13 @@ import ServiceLifecycle
 import StateStore
 import WireProtocol
 
-/// Makes a plan each tick, and at once on an alarm; stores it, then announces it.
+/// Serves the plan that stands in the store, and while this replica leads, makes the next one each tick and at once on
+/// an alarm.
 ///
-/// What is announced is in the store first: no gateway ever holds a plan that a restart forgets.
+/// What is announced is in the store first: no gateway ever holds a plan that the store forgets.
 struct PlanLoop: Service {
     /// Alarms come in bursts, and every plan costs a synced write.
     static let shortestPause: Seconds = 0.1
-
-    /// Another hub took the leadership: this one must not go on, and whoever supervises it must see it fail.
-    struct Superseded: Error, CustomStringConvertible {
-        let epoch: UInt64
-        var description: String {
-            "another hub took the leadership from epoch \(self.epoch); only one hub may use a state file"
-        }
-    }
 
     let hub: Hub
     let store: any StateStore
@@ -29,28 +22,43 @@ struct PlanLoop: Service {
     let tick: Seconds
 
     func run() async throws {
-        try await self.desk.load()
-        let (record, plan) = try await PlanRecord.lead(in: self.store)
-        self.hub.logger.info(
-            "leading",
-            metadata: ["epoch": "\(record.chain.epoch)", "plan": "\(plan?.version.description ?? "none")"]
-        )
-        let now = self.hub.clock.now
-        self.hub.withState { state in
-            state.epoch = record.chain.epoch
-            state.plan = plan
-            if let plan { state.mind.resume(from: plan, now: now) }
-        }
-        self.hub.announcements.send(Announcement(plan: try plan.map { (plan) throws in try EncodedPlan(plan) }))
-
         try await cancelWhenGracefulShutdown {
+            guard try await self.load() else { return }
             try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { await self.beat() }
+                group.addTask { await self.follow() }
                 group.addTask { await self.desk.follow() }
-                try await self.plan(from: record)
+                try await self.plan()
                 group.cancelAll()
             }
         }
+    }
+
+    /// Reads what stands before anything is said, however long the store is away.
+    ///
+    /// - Returns: `false` when the program is to end before that.
+    /// - Throws: ``StoredStateError`` for a plan that this version cannot read.
+    private func load() async throws -> Bool {
+        var backoff = Backoff()
+        var dice = SystemRandomNumberGenerator()
+        while !Task.isCancelled {
+            do {
+                try await self.desk.load()
+                let floor = try await EpochFloor.read(from: self.store)
+                self.hub.withState { $0.epochFloor = floor }
+                if let entry = try await self.store.get(PlanRecord.planKey) {
+                    let (plan, encoded) = try PlanRecord.read(entry)
+                    self.hub.adopt(plan, encoded)
+                } else {
+                    self.hub.announcements.send(Announcement(plan: nil))
+                }
+                return true
+            } catch let error as StoreError {
+                self.hub.logger.warning("the plan cannot be read yet", metadata: ["reason": "\(error)"])
+                try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
+            }
+        }
+        return false
     }
 
     private func beat() async {
@@ -60,52 +68,93 @@ struct PlanLoop: Service {
         }
     }
 
-    /// Plans for as long as this hub leads.
-    private func plan(from start: PlanRecord) async throws(Superseded) {
-        var record = start
-        for await cause in self.hub.causes {
+    /// Announces every plan that comes to stand in the store, whoever made it.
+    private func follow() async {
+        await self.store.follow(prefix: PlanRecord.planKey) { listing in
+            guard let entry = listing.entries.first(where: { $0.key == PlanRecord.planKey }) else { return }
             do {
-                try await self.plan(cause, &record)
-            } catch let error as Superseded {
+                let (plan, encoded) = try PlanRecord.read(entry)
+                self.hub.adopt(plan, encoded)
+            } catch {
+                self.failed(error)
+            }
+        }
+    }
+
+    private func failed(_ error: any Error) {
+        self.hub.withState { state in
+            state.counts.plansFailed += 1
+            state.planFault = "\(error)"
+        }
+        self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
+    }
+
+    /// Plans for as long as this replica leads.
+    ///
+    /// - Throws: ``StoreError`` when another process has taken the store.
+    private func plan() async throws {
+        var record: PlanRecord?
+        for await cause in self.hub.causes {
+            guard let term = self.hub.leads() else {
+                record = nil
+                self.hub.confirm()
+                continue
+            }
+            do {
+                try await self.plan(cause, term, &record)
+            } catch let error as StoreError where error.kind == .taken {
                 throw error
             } catch {
                 // The plan in force stays in force; the next tick tries again.
-                self.hub.withState { state in
-                    state.counts.plansFailed += 1
-                    state.planFault = "\(error)"
-                }
-                self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
+                record = nil
+                self.failed(error)
             }
             try? await Task.sleep(for: .seconds(Self.shortestPause))
         }
     }
 
     /// One plan.
-    ///
-    /// - Throws: ``Superseded`` when this hub no longer leads.
-    private func plan(_ cause: String, _ record: inout PlanRecord) async throws {
+    private func plan(_ cause: String, _ term: UInt64, _ record: inout PlanRecord?) async throws {
+        if record?.term != term {
+            let (opened, plan) = try await PlanRecord.open(self.store, term: term)
+            let now = self.hub.clock.now
+            self.hub.withState { state in
+                state.epochFloor = opened.chain.epoch - term
+                if let plan { state.mind.resume(from: plan, now: now) }
+            }
+            record = opened
+        }
+        guard var open = record else { return }
         let now = self.hub.clock.now
-        let (version, parent) = (record.chain.next, record.chain.head)
-        let next = self.hub.withState { $0.mind.generation(version: version, parent: parent, now: now) }
-        guard let next else {
-            self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
+        let (version, parent) = (open.chain.next, open.chain.head)
+        let made = self.hub.withState { $0.mind.generation(version: version, parent: parent, now: now) }
+        guard let made else {
+            self.hub.confirm()
             return
         }
-        let plan = next.plan
+        let plan = made.plan
         let took = self.hub.clock.now - now
         let encoded = try EncodedPlan(plan)
-        guard try await record.accept(encoded) else { throw Superseded(epoch: version.epoch) }
-        self.hub.announcements.send(Announcement(plan: encoded))
+        switch try await open.accept(encoded) {
+        case .committed:
+            record = open
+        case .conflict:
+            record = nil
+            throw StoreError(operation: "commit", reason: "epoch \(open.chain.epoch) is over, or another plan stands")
+        case .unknown(let reason):
+            // It stands or it does not: whoever follows the store will see, and the next plan is made on what stands.
+            record = nil
+            throw StoreError(operation: "commit", reason: "the answer was lost: \(reason)")
+        }
         let stored = self.hub.clock.now - now - took
+        self.hub.adopt(plan, encoded)
         self.hub.withState { state in
-            state.plan = plan
-            state.plannedAt = now
             state.planFault = nil
             state.storeWrite = stored
-            state.overflow = Dictionary(zip(plan.pools.map(\.pool), next.overflow)) { $1 }
+            state.overflow = Dictionary(zip(plan.pools.map(\.pool), made.overflow)) { $1 }
             state.counts.planned(took: took)
         }
-        await self.desk.keep(next, encoded, cause: cause)
+        await self.desk.keep(made, encoded, cause: cause)
         self.hub.logger.debug(
             "plan accepted",
             metadata: [

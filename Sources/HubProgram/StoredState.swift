@@ -60,67 +60,65 @@ struct FrameSecret: Sendable {
     }
 }
 
-/// The leadership term and the plan in force.
+/// The plan in force, as the leader of one epoch writes it.
 struct PlanRecord: Sendable {
-    private static let leaderKey = "leader"
-    private static let planKey = "plan"
+    static let planKey = "plan"
 
-    let store: any StateStore
-    /// The store's revision at which the leader key came to be.
-    private let leader: Int64
+    private let store: any StateStore
+    /// The store's revision at which the leader's key came to be.
+    let term: UInt64
     private(set) var chain: PlanChain
     private var planModified: Int64?
 
-    /// Takes the leadership and reads the plan that stands.
+    /// Reads the plan that stands, to go on from it in the epoch of a term.
     ///
-    /// The leader key is made anew, so its creation revision is greater than any before: the epoch.
-    ///
+    /// - Parameter term: The revision at which the leader's key came to be; greater than that of any leader before.
+    ///   The epoch is this above the store's ``EpochFloor``.
     /// - Returns: The record, and the plan that the last leader left.
-    static func lead(in store: any StateStore) async throws -> (record: PlanRecord, plan: Plan?) {
-        _ = try await store.commit(StoreTransaction([.delete(key: self.leaderKey)]))
-        _ = try await store.commit(
-            StoreTransaction(when: [.absent(key: self.leaderKey)], [.put(key: self.leaderKey, value: [])])
-        )
-        guard let leader = try await store.get(self.leaderKey) else {
-            throw StoredStateError(key: self.leaderKey, reason: "was taken by another hub")
-        }
+    /// - Throws: ``StoreError``, or ``StoredStateError`` for a plan that this version cannot read.
+    static func open(_ store: any StateStore, term: UInt64) async throws -> (record: PlanRecord, plan: Plan?) {
         let held = try await store.get(self.planKey)
-        var plan: Plan?
-        if let held {
-            do throws(PlanUnreadable) {
-                plan = try Plan(bytes: held.value)
-            } catch {
-                throw StoredStateError(key: self.planKey, reason: error.reason)
-            }
-        }
+        let plan = try held.map { try self.read($0).plan }
         let floor = try await EpochFloor.read(from: store)
-        let chain = PlanChain(epoch: floor + UInt64(leader.created), head: plan?.version)
-        let record = PlanRecord(store: store, leader: leader.created, chain: chain, planModified: held?.modified)
-        return (record, plan)
+        let chain = PlanChain(epoch: floor + term, head: plan?.version)
+        return (PlanRecord(store: store, term: term, chain: chain, planModified: held?.modified), plan)
     }
 
-    private init(store: any StateStore, leader: Int64, chain: PlanChain, planModified: Int64?) {
+    /// - Throws: ``StoredStateError`` when this version cannot read it.
+    static func read(_ entry: StoreEntry) throws(StoredStateError) -> (plan: Plan, encoded: EncodedPlan) {
+        do throws(PlanUnreadable) {
+            return try EncodedPlan.read(entry.value)
+        } catch {
+            throw StoredStateError(key: entry.key, reason: error.reason)
+        }
+    }
+
+    private init(store: any StateStore, term: UInt64, chain: PlanChain, planModified: Int64?) {
         self.store = store
-        self.leader = leader
+        self.term = term
         self.chain = chain
         self.planModified = planModified
     }
 
     /// Puts a plan in force: only if this hub still leads and nobody has put another one there.
     ///
-    /// - Returns: `false` when this hub no longer leads.
-    mutating func accept(_ plan: EncodedPlan) async throws -> Bool {
+    /// After any outcome but ``CommitOutcome/committed(revision:)`` this record is of no more use: what stands has to
+    /// be read again.
+    mutating func accept(_ plan: EncodedPlan) async throws -> CommitOutcome {
         let parent =
             self.planModified.map { StoreTransaction.Condition.modified(key: Self.planKey, at: $0) }
             ?? .absent(key: Self.planKey)
-        let transaction = StoreTransaction(
-            when: [.created(key: Self.leaderKey, at: self.leader), parent],
-            [.put(key: Self.planKey, value: try plan.bytes())]
+        let outcome = try await self.store.commit(
+            StoreTransaction(
+                when: [.created(key: Ballot.leaderKey, at: Int64(self.term)), parent],
+                [.put(key: Self.planKey, value: try plan.bytes())]
+            )
         )
-        guard case .committed(let revision) = try await self.store.commit(transaction) else { return false }
-        self.planModified = revision
-        self.chain.accepted(plan.version)
-        return true
+        if case .committed(let revision) = outcome {
+            self.planModified = revision
+            self.chain.accepted(plan.version)
+        }
+        return outcome
     }
 }
 

@@ -31,6 +31,20 @@ package struct EncodedPlan: Sendable {
         self.envelope = checked
     }
 
+    /// Reads the bytes of an envelope, and keeps them as they are for whoever asks next.
+    ///
+    /// - Throws: ``PlanUnreadable`` when they are cut, damaged or something else.
+    package static func read(_ bytes: [UInt8]) throws(PlanUnreadable) -> (plan: Plan, encoded: EncodedPlan) {
+        let envelope: Isobar_V1_PlanEnvelope
+        do {
+            envelope = try Isobar_V1_PlanEnvelope(serializedBytes: bytes)
+        } catch {
+            throw PlanUnreadable(reason: "not a plan: \(error)")
+        }
+        let plan = try Plan(envelope)
+        return (plan, EncodedPlan(plan.version, envelope))
+    }
+
     /// The envelope's bytes: what is stored and what lies on disk.
     package func bytes() throws(PlanUnreadable) -> [UInt8] {
         do {
@@ -69,12 +83,6 @@ extension Plan {
     ///
     /// - Throws: ``PlanUnreadable`` when they are cut, damaged or something else.
     package init(bytes: [UInt8]) throws(PlanUnreadable) {
-        let envelope: Isobar_V1_PlanEnvelope
-        do {
-            envelope = try Isobar_V1_PlanEnvelope(serializedBytes: bytes)
-        } catch {
-            throw PlanUnreadable(reason: "not a plan: \(error)")
-        }
-        try self.init(envelope)
+        self = try EncodedPlan.read(bytes).plan
     }
 }

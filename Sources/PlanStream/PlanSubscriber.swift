@@ -21,7 +21,7 @@ package protocol PlanReceiver: Sendable {
 
 /// A gateway's end of its stream to one hub replica.
 package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver>: Sendable {
-    private let hub: EndpointAddress
+    package let hub: EndpointAddress
     private let client: Isobar_V1_Plans.Client<Transport>
     private let gateway: GatewayName
     private let region: RegionName
@@ -50,15 +50,25 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
         var dice = SystemRandomNumberGenerator()
         while !Task.isCancelled {
             let pause = backoff.pause(using: &dice)
-            do {
-                try await self.subscribe()
-                self.receiver.lost(hub: self.hub, reason: "the hub ended the stream", retryIn: pause)
-                backoff.reset()
-            } catch {
-                if Task.isCancelled { return }
-                self.receiver.lost(hub: self.hub, reason: "\(error)", retryIn: pause)
-            }
+            if await self.attend(retryIn: pause) { backoff.reset() }
             try? await Task.sleep(for: .seconds(pause))
+        }
+    }
+
+    /// Holds one stream until it ends or the task is cancelled.
+    ///
+    /// - Parameter retryIn: When it will be made anew, in seconds, for the receiver's log.
+    /// - Returns: Whether the hub ended it in an orderly way.
+    package func attend(retryIn: Seconds) async -> Bool {
+        do {
+            try await self.subscribe()
+            if !Task.isCancelled {
+                self.receiver.lost(hub: self.hub, reason: "the hub ended the stream", retryIn: retryIn)
+            }
+            return true
+        } catch {
+            if !Task.isCancelled { self.receiver.lost(hub: self.hub, reason: "\(error)", retryIn: retryIn) }
+            return false
         }
     }
 

@@ -9,6 +9,7 @@ package struct LinkPeer: ServerContext.TransportSpecific {
         Isobar_V1_Samples.descriptor.fullyQualifiedService: [.gateway],
         Isobar_V1_Plans.descriptor.fullyQualifiedService: [.gateway],
         Isobar_V1_Operators.descriptor.fullyQualifiedService: [.operator],
+        Isobar_V1_Replicas.descriptor.fullyQualifiedService: [.hub],
     ]
 
     package let identity: Identity

@@ -11,37 +11,54 @@ import WireProtocol
 
 @Suite("The state that outlives the hub")
 struct StoredStateTests {
-    @Test("each start leads in a greater epoch and goes on from the plan that stands")
-    func restart() async throws {
-        let store = MemoryStore()
-        var (first, none) = try await PlanRecord.lead(in: store)
-        #expect(none == nil)
-        let plan = try Fixtures.plan(epoch: first.chain.epoch, generation: 1)
-        #expect(try await first.accept(try EncodedPlan(plan)))
+    /// Wins an election in a store, as another replica would have to wait for.
+    static func lead(_ store: any StateStore, _ name: String) async throws -> (epoch: UInt64, lease: Int64) {
+        let ballot = Ballot(store: store, member: ReplicaMember(name: name, address: ""), now: { 0 })
+        guard case .granted(let lease, _, _) = try await ballot.perform(.grant(timeToLive: 60)),
+            case .seen(let leader?, _) = try await ballot.perform(.campaign(lease: lease)), leader.lease == lease
+        else { throw StoredStateError(key: "leader", reason: "\(name) does not lead") }
+        return (leader.epoch, lease)
+    }
 
-        let (second, found) = try await PlanRecord.lead(in: store)
+    @Test("each leader leads in a greater epoch and goes on from the plan that stands")
+    func succession() async throws {
+        let store = MemoryStore()
+        let (firstEpoch, lease) = try await Self.lead(store, "a")
+        var (first, none) = try await PlanRecord.open(store, term: firstEpoch)
+        #expect(none == nil)
+        let plan = try Fixtures.plan(epoch: firstEpoch, generation: 1)
+        guard case .committed = try await first.accept(try EncodedPlan(plan)) else {
+            Issue.record("the leader's plan was not taken")
+            return
+        }
+        try await store.endLease(lease)
+        let (secondEpoch, _) = try await Self.lead(store, "b")
+        let (second, found) = try await PlanRecord.open(store, term: secondEpoch)
         #expect(found == plan)
-        #expect(second.chain.epoch > first.chain.epoch)
-        #expect(second.chain.next == PlanVersion(epoch: second.chain.epoch, generation: 2))
+        #expect(secondEpoch > firstEpoch)
+        #expect(second.chain.next == PlanVersion(epoch: secondEpoch, generation: 2))
         #expect(second.chain.next > plan.version)
     }
 
     @Test("a hub that was succeeded can write no plan any more")
     func fenced() async throws {
         let store = MemoryStore()
-        var (old, _) = try await PlanRecord.lead(in: store)
-        var (new, _) = try await PlanRecord.lead(in: store)
-        #expect(try await old.accept(try EncodedPlan(try Fixtures.plan(epoch: old.chain.epoch))) == false)
-        let plan = try Fixtures.plan(epoch: new.chain.epoch)
-        #expect(try await new.accept(try EncodedPlan(plan)))
-        #expect(try await PlanRecord.lead(in: store).plan == plan)
+        let (oldEpoch, lease) = try await Self.lead(store, "a")
+        var (old, _) = try await PlanRecord.open(store, term: oldEpoch)
+        try await store.endLease(lease)
+        let (newEpoch, _) = try await Self.lead(store, "b")
+        var (new, _) = try await PlanRecord.open(store, term: newEpoch)
+        #expect(try await old.accept(try EncodedPlan(try Fixtures.plan(epoch: oldEpoch))) == .conflict)
+        let plan = try Fixtures.plan(epoch: newEpoch)
+        #expect(try await new.accept(try EncodedPlan(plan)) != .conflict)
+        #expect(try await PlanRecord.open(store, term: newEpoch).plan == plan)
     }
 
     @Test("a plan that this version cannot read stops the start, and says what to do")
     func unreadable() async throws {
         let store = MemoryStore()
         _ = try await store.commit(StoreTransaction([.put(key: "plan", value: [1, 2, 3])]))
-        let error = await #expect(throws: StoredStateError.self) { _ = try await PlanRecord.lead(in: store) }
+        let error = await #expect(throws: StoredStateError.self) { _ = try await PlanRecord.open(store, term: 1) }
         #expect(error?.description.contains("restore a backup") == true)
     }
 

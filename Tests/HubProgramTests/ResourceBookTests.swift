@@ -141,25 +141,29 @@ struct RestorationTests {
         let store = MemoryStore()
         let count = try await Restoration(store: store).write(backup, above: backup.epoch, replacing: false)
         #expect(count == 1)
-        var (first, _) = try await PlanRecord.lead(in: store)
+        let (firstTerm, lease) = try await StoredStateTests.lead(store, "a")
+        var (first, _) = try await PlanRecord.open(store, term: firstTerm)
         #expect(first.chain.epoch > 700)
-        let (second, _) = try await PlanRecord.lead(in: store)
+        try await store.endLease(lease)
+        let (secondTerm, _) = try await StoredStateTests.lead(store, "b")
+        let (second, _) = try await PlanRecord.open(store, term: secondTerm)
         #expect(second.chain.epoch > first.chain.epoch)
         let plan = try EncodedPlan(try Fixtures.plan(epoch: first.chain.epoch))
-        #expect(try await first.accept(plan) == false)
+        #expect(try await first.accept(plan) == .conflict)
     }
 
     @Test("a store that holds something is not overwritten unasked, and a hub that runs on it loses it")
     func replacing() async throws {
         let backup = try await Self.backup(of: MemoryStore())
         let store = MemoryStore()
-        var (leader, _) = try await PlanRecord.lead(in: store)
+        let (term, _) = try await StoredStateTests.lead(store, "a")
+        var (leader, _) = try await PlanRecord.open(store, term: term)
         await #expect(throws: Restoration.NotEmpty.self) {
             try await Restoration(store: store).write(backup, above: 1, replacing: false)
         }
         _ = try await Restoration(store: store).write(backup, above: 1, replacing: true)
         let plan = try EncodedPlan(try Fixtures.plan(epoch: leader.chain.epoch))
-        #expect(try await leader.accept(plan) == false)
+        #expect(try await leader.accept(plan) == .conflict)
     }
 
     @Test("a damaged backup is refused")

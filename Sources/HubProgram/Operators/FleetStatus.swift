@@ -1,6 +1,7 @@
 import FleetModel
 import FleetPlanning
 import GossipCore
+import Leadership
 import Observability
 import OperatorLink
 import Resources
@@ -19,11 +20,15 @@ extension HubDesk {
             status.fillFleet(state, set: state.resources, now: now, tick: self.tick)
             return state.resources
         }
-        status.leader = self.name
-        var replica = Isobar_V1_HubReplica()
-        replica.name = self.name
-        replica.leads = true
-        status.replicas = [replica]
+        let leader = self.hub.withState { $0.standing.leader?.name }
+        status.leader = leader ?? ""
+        let others = self.hub.members.current ?? []
+        status.replicas = Set(others.map(\.name)).union([self.name]).sorted().map { name in
+            var replica = Isobar_V1_HubReplica()
+            replica.name = name
+            replica.leads = name == leader
+            return replica
+        }
         status.findings = Findings.all(status, set)
         return status
     }
@@ -71,7 +76,7 @@ extension Isobar_V1_FleetStatus {
     mutating func fillFleet(_ state: Hub.State, set: ResourceSet, now: Seconds, tick: Seconds) {
         let settings = FleetSettings(set)
         let views = state.mind.digests.views(now: now)
-        self.epoch = state.epoch
+        self.epoch = state.standing.leader.map { state.epochFloor + $0.epoch } ?? 0
         if let plan = state.plan {
             self.plan = Isobar_V1_PlanVersion(plan.version)
             self.planAge = now - state.plannedAt

@@ -47,10 +47,15 @@ package struct RestoreCommand: AsyncParsableCommand {
             } catch {
                 throw ConfigurationError(place: self.backup, field: "", reason: "cannot be read")
             }
-            let store = try SQLiteStore(path: configuration.state)
+            let store = try HubCommand.open(configuration)
             let epoch = max(backup.epoch, self.aboveEpoch)
-            let count = try await Restoration(store: store).write(backup, above: epoch, replacing: self.replace)
-            print("\(configuration.state): \(count) keys; the next hub leads above epoch \(epoch)")
+            let count = try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await store.run() }
+                defer { group.cancelAll() }
+                return try await Restoration(store: store).write(backup, above: epoch, replacing: self.replace)
+            }
+            let place = configuration.store == .etcd ? "etcd" : configuration.state ?? ""
+            print("\(place): \(count) keys; the next hub leads above epoch \(epoch)")
         }
     }
 }
@@ -76,7 +81,9 @@ struct Restoration {
         // First what is there: a hub that still runs on this store loses its leadership and ends.
         var writes = held.map { StoreTransaction.Write.delete(key: $0) }
         try await self.commit(&writes)
-        let entries = backup.entries.filter { !Self.transient.contains($0.key) }
+        let entries = backup.entries.filter {
+            !Self.transient.contains($0.key) && !$0.key.hasPrefix(Ballot.membersPrefix)
+        }
         writes = entries.map { .put(key: $0.key, value: [UInt8]($0.value)) }
         writes.append(.put(key: EpochFloor.key, value: StoredNumber.bytes(epoch)))
         try await self.commit(&writes)

@@ -22,8 +22,8 @@ struct AgentConfiguration: Sendable {
     var hubs: [EndpointAddress]
     /// How often a frame is sent when nothing happens, in seconds.
     var interval: Seconds
-    /// How often an endpoint is read, in seconds.
-    var scrapeInterval: Seconds
+    /// How often an endpoint is read.
+    var pace: ScrapePace
     var pools: [Pool]
 
     init(file: String) throws(ConfigurationError) {
@@ -35,7 +35,12 @@ struct AgentConfiguration: Sendable {
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.interval = try fields.seconds("interval", in: 0.1...60, default: 1)
-        self.scrapeInterval = try fields.seconds("scrapeInterval", in: 0.05...60, default: 0.2)
+        let usual = try fields.seconds("scrapeInterval", in: 0.05...5, default: 0.2)
+        self.pace = ScrapePace(
+            usual: usual,
+            busy: try fields.seconds("scrapeIntervalBusy", in: 0.05...usual, default: min(usual, 0.1)),
+            idle: try fields.seconds("scrapeIntervalIdle", in: usual...5, default: max(usual, 0.5))
+        )
         self.pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
             Pool(
                 name: try pool.required("name") { try PoolName($0) },

@@ -26,9 +26,11 @@ struct AgentLoop: Service {
                 group.addTask { await self.showSamples() }
                 group.addTask {
                     // Frames name an incarnation, so they begin once a hub has given one.
-                    guard let incarnation = await self.register(publishers) else { return }
-                    agent.registered(incarnation)
-                    await self.beat()
+                    while !Task.isCancelled {
+                        guard let incarnation = await self.register(publishers) else { return }
+                        agent.registered(incarnation)
+                        await self.beat()
+                    }
                 }
                 for publisher in publishers { group.addTask { await publisher.run(frames: agent.frames) } }
             }
@@ -70,8 +72,8 @@ struct AgentLoop: Service {
             for pool in agent.configuration.pools {
                 let loop = ScrapeLoop(
                     endpoints: pool.endpoints,
-                    scraper: EngineScraper(client: client, engine: pool.engine),
-                    period: agent.configuration.scrapeInterval,
+                    scraper: EngineScraper(client: client, engine: pool.engine, onRead: { agent.read(in: $0) }),
+                    pace: agent.configuration.pace,
                     report: { agent.scraped($0, $1) }
                 )
                 group.addTask { await loop.run() }
@@ -84,10 +86,11 @@ struct AgentLoop: Service {
         }
     }
 
+    /// Sends frames for as long as the incarnation holds.
     private func beat() async {
         // Two agents that start together do not beat together.
         try? await Task.sleep(for: .seconds(Double.random(in: 0...1) * self.agent.configuration.interval))
-        while !Task.isCancelled {
+        while !Task.isCancelled, self.agent.isRegistered {
             self.agent.beat()
             try? await Task.sleep(for: .seconds(self.agent.configuration.interval))
         }
@@ -104,19 +107,14 @@ struct AgentLoop: Service {
         let agent = self.agent
         let address = hub.address
         return DigestPublisher(client: hub.client) { event in
-            let now = agent.clock.now
             switch event {
             case .registered(let incarnation):
                 agent.logger.info("registered", metadata: ["hub": "\(address)", "incarnation": "\(incarnation)"])
             case .accepted(let id):
-                agent.withState { state in
-                    state.accepted = id
-                    state.acceptedAt = now
-                    state.counts.accepted += 1
-                }
+                agent.accepted(id)
                 agent.logger.debug("digest accepted", metadata: ["frame": "\(id)", "hub": "\(address)"])
             case .refused(let id, let reason):
-                agent.withState { $0.counts.refused += 1 }
+                agent.refused(id, reason: reason)
                 agent.logger.warning(
                     "digest refused",
                     metadata: ["frame": "\(id)", "hub": "\(address)", "reason": "\(reason)"]

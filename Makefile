@@ -7,7 +7,7 @@ ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
 
-.PHONY: help setup build run test core lint format bench bench-report demo-check evaluate clean
+.PHONY: help setup build run test core lint format bench bench-agent bench-report capacity-report demo-check evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,18 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver)  ## Run every benchmark
+bench: $(addprefix bench-,solver agent)  ## Run every benchmark
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@.build-release/release/isobar-bench $*
+
+bench-agent: build  ## What an agent of 1,000 endpoints costs: processor, memory, age of samples
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@testenv/bench-agent --isobar $(ISOBAR) --bench .build-release/release/isobar-bench
+
+capacity-report: build  ## Rewrite docs/capacity.md: AZURE=trace.csv MOONCAKE=trace.jsonl
+	testenv/capacity-report --isobar $(ISOBAR) --azure $(AZURE) --mooncake $(MOONCAKE)
 
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report

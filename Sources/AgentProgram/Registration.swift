@@ -23,6 +23,11 @@ struct Registration: Hashable, Sendable {
         if id.incarnation == self.incarnation { self.refusals = 0 }
     }
 
+    /// A hub could not open a frame of the incarnation: its key is worth nothing there.
+    mutating func notOpened(_ id: FrameID) {
+        if id.incarnation == self.incarnation { self.incarnation = nil }
+    }
+
     /// A hub dropped a frame.
     ///
     /// - Returns: Whether the incarnation is thereby given up.

@@ -57,6 +57,9 @@ package struct EndpointTracker: Sendable {
     /// Times that the engine was seen to have restarted, or to have changed its ranks.
     package var restarts: Int { self.meter.restarts }
 
+    /// Those of the ``restarts`` after which another engine, version or size answered.
+    package var upgrades: Int { self.meter.upgrades }
+
     /// Requests per second that this endpoint can finish at the current mix; `nil` before it has served any.
     package var capacity: Double? { self.estimate.capacity }
 
@@ -67,10 +70,11 @@ package struct EndpointTracker: Sendable {
         self.lastFault = nil
         self.lastReading = reading
         self.readAt = now
-        let restarts = self.meter.restarts
+        let (restarts, upgrades) = (self.meter.restarts, self.meter.upgrades)
         let closed = self.meter.add(reading, now: now)
         // What another run of the engine did is not what this one does.
-        if self.meter.restarts != restarts { self.lastWindow = nil }
+        if self.meter.restarts > restarts { self.lastWindow = nil }
+        if self.meter.upgrades > upgrades { self.estimate = CapacityEstimate(settings: self.settings) }
         guard let window = closed else { return nil }
         self.lastWindow = (window, now)
         self.estimate.learn(window, seats: reading.seats, kvTokens: reading.kvTokens)

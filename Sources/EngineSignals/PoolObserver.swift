@@ -90,7 +90,8 @@ package struct PoolObserver: Sendable {
             queueScale: capacity.flatMap { self.queueScale.scale(capacity: $0) },
             requestRate: sum.requestRate,
             promptTokenRate: sum.promptTokenRate,
-            generationTokenRate: sum.generationTokenRate
+            generationTokenRate: sum.generationTokenRate,
+            loraSet: sum.adapters.map(LoRAAdapters.setHash(of:)) ?? 0
         )
     }
 
@@ -130,6 +131,8 @@ private struct PoolSum: Sendable {
     private(set) var requestRate: Double?
     private(set) var promptTokenRate: Double?
     private(set) var generationTokenRate: Double?
+    /// Names of the LoRA adapters in use at any endpoint; `nil` when none of them says.
+    private(set) var adapters: Set<String>?
     private var capacities: [Double] = []
     /// Seats, and what runs in them, of endpoints without a queue; `nil` for seats that nobody knows yet.
     private var places: [(seats: Double?, running: Int)] = []
@@ -145,6 +148,7 @@ private struct PoolSum: Sendable {
         if let ttft = tracker.estimate.unloadedTTFT { self.unloadedTTFTs.append(ttft) }
         if let capacity = tracker.capacity { self.capacities.append(capacity) }
         self.throughput += tracker.estimate.throughput
+        if let names = tracker.lastReading?.loraAdapters { self.adapters = (self.adapters ?? []).union(names) }
         let seats = tracker.seats
         if let seats { self.leastSeats = min(self.leastSeats ?? seats, seats) }
         // An endpoint with a queue has no free seat, however many are empty.

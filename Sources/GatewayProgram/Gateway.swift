@@ -7,6 +7,7 @@ import RequestRouting
 import ReverseProxy
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// The gateway's state behind one lock: every verb is short, synchronous and calls nobody.
 final class Gateway: Sendable {
@@ -18,7 +19,14 @@ final class Gateway: Sendable {
         /// The open pick of each request in flight.
         var picks: [UInt64: Pick] = [:]
         var counts = GatewayCounts()
+        /// Until then it is not ready for want of an agent's word.
+        let waitsForAgentsUntil: Seconds
+        /// Whether an agent has been heard since the start.
+        var hasSamples = false
     }
+
+    /// How long a gateway that has just started is not ready for want of an agent's word, in seconds.
+    static let agentPatience: Seconds = 5
 
     /// Where peers ask whether this gateway is there; its answer time is the round trip.
     static let pingPath = "/.isobar/ping"
@@ -34,6 +42,7 @@ final class Gateway: Sendable {
 
     let configuration: GatewayConfiguration
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     /// Plans to be written to disk.
     let accepted = NewestWins<EncodedPlan>()
@@ -41,9 +50,16 @@ final class Gateway: Sendable {
     let reports = NewestWins<DemandReport>()
     private let state: Mutex<State>
 
-    init(configuration: GatewayConfiguration, plan: Plan?, clock: MonotonicClock, logger: Logger) {
+    init(
+        configuration: GatewayConfiguration,
+        plan: Plan?,
+        clock: MonotonicClock,
+        links: LinkCredentials? = nil,
+        logger: Logger
+    ) {
         self.configuration = configuration
         self.clock = clock
+        self.links = links
         self.logger = logger
         var router = Router(
             region: configuration.region,
@@ -55,7 +71,8 @@ final class Gateway: Sendable {
             State(
                 router: router,
                 meter: DemandMeter(start: clock.now),
-                fence: PlanFence(held: plan?.version)
+                fence: PlanFence(held: plan?.version),
+                waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )
     }
@@ -71,7 +88,10 @@ final class Gateway: Sendable {
     }
 
     func observe(_ batch: SampleBatch) {
-        self.state.withLock { $0.router.observe(batch) }
+        self.state.withLock { state in
+            state.router.observe(batch)
+            state.hasSamples = true
+        }
     }
 
     /// What the hub is to know.

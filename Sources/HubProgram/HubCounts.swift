@@ -1,11 +1,13 @@
 import Exposition
 import FleetModel
 import GossipCore
+import WireProtocol
 
 /// What the hub counts.
 struct HubCounts: Sendable {
     var framesAccepted: UInt64 = 0
     var framesRefused: [FrameRefusal: UInt64] = [:]
+    var sealsRefused: [SealFault: UInt64] = [:]
     var messagesUnreadable: UInt64 = 0
     var reportsDropped: UInt64 = 0
     var plansRefused: UInt64 = 0
@@ -27,6 +29,14 @@ struct HubCounts: Sendable {
                 "isobar_hub_frames_refused_total",
                 ["reason": refusal.rawValue],
                 Double(self.framesRefused[refusal] ?? 0)
+            )
+        }
+        page.family("isobar_hub_seals_refused_total", .counter, help: "Frames that could not be opened, by reason.")
+        for fault in SealFault.allCases {
+            page.sample(
+                "isobar_hub_seals_refused_total",
+                ["reason": fault.rawValue],
+                Double(self.sealsRefused[fault] ?? 0)
             )
         }
         counter("messages_unreadable", "Messages that could not be read.", self.messagesUnreadable)

@@ -2,6 +2,7 @@ import FleetModel
 import Leadership
 import PlanStream
 import StateStore
+import WireProtocol
 
 /// The state came out of the store in a shape that this version cannot read.
 struct StoredStateError: Error, CustomStringConvertible {
@@ -29,6 +30,32 @@ struct Incarnations: Sendable {
                 [.put(key: key, value: StoredNumber.bytes(next))]
             )
             if case .committed = try await self.store.commit(transaction) { return next }
+        }
+    }
+}
+
+/// The secret of which the keys of all frames are made; every hub replica has the same, since the store does.
+struct FrameSecret: Sendable {
+    private static let key = "secrets/frames"
+
+    let store: any StateStore
+
+    /// The keys of the fleet; the first hub to ask makes the secret.
+    func keys() async throws -> FrameKeys {
+        while true {
+            if let held = try await self.store.get(Self.key) {
+                do throws(SealFault) {
+                    return try FrameKeys(secret: held.value)
+                } catch {
+                    throw StoredStateError(key: Self.key, reason: "is not \(FrameKeys.secretLength) bytes")
+                }
+            }
+            _ = try await self.store.commit(
+                StoreTransaction(
+                    when: [.absent(key: Self.key)],
+                    [.put(key: Self.key, value: FrameKeys.makeSecret())]
+                )
+            )
         }
     }
 }

@@ -118,6 +118,11 @@ package struct Router: Sendable {
         }
     }
 
+    /// Whether a request that comes from a client now would be given a target, here or in another region.
+    package func canRoute(_ pool: PoolName, now: Seconds) -> Bool {
+        !self.usableClusters(for: PickRequest(pool: pool, band: .standard), now: now).isEmpty
+    }
+
     /// Takes the result of a probe of another region's gateway: the round trip, or `nil` for no answer.
     package mutating func probed(_ region: RegionName, _ address: EndpointAddress, roundTrip: Seconds?, now: Seconds) {
         guard let roundTrip else {

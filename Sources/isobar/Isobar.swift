@@ -19,7 +19,11 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
-            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self, SimulateCommand.self]),
+            CommandGroup(name: "Set up:", subcommands: [PKICommand.self]),
+            CommandGroup(
+                name: "Look and ask:",
+                subcommands: [TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
+            ),
         ]
     )
 }

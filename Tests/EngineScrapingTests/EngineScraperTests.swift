@@ -51,7 +51,7 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
             try await withRawServer {
                 try await $0.page(page)
             } _: { endpoint, log in
-                let scraper = EngineScraper(client: client, engine: .vllm, deadline: .seconds(20))
+                let scraper = EngineScraper(client: client, profiles: [.vllm], deadline: .seconds(20))
                 for _ in 0..<5 {
                     let reading = try await scraper.scrape(endpoint).get()
                     #expect(reading.running == 105 && reading.waiting == 295)
@@ -64,7 +64,7 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
 
     @Test func `asks trtllm-serve where it has its metrics`() async throws {
         try await withClient { client in
-            let scraper = EngineScraper(client: client, engine: .trtllm, deadline: .seconds(20))
+            let scraper = EngineScraper(client: client, profiles: [.trtllmServe], deadline: .seconds(20))
             try await withRawServer {
                 try await $0.page("trtllm_num_requests_running 1\n")
             } _: { endpoint, _ in
@@ -72,6 +72,15 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
                 #expect(reading.running == 1)
             }
         }
+    }
+
+    @Test func `completes a page from the load report in the answer's header`() async throws {
+        let page = "vllm:num_requests_running 3\n"
+        let head = "HTTP/1.1 200 OK\r\nendpoint-load-metrics: TEXT named_metrics.num_requests_waiting=7\r\n"
+        let reading = try await self.scrape {
+            try await $0.write("\(head)Content-Length: \(page.utf8.count)\r\n\r\n\(page)")
+        }.get()
+        #expect(reading.running == 3 && reading.waiting == 7)
     }
 
     @Test func `says which status came instead of a page`() async throws {

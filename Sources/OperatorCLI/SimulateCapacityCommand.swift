@@ -33,7 +33,7 @@ struct SimulateCapacityCommand: ParsableCommand {
     var seed: UInt64 = 101
 
     @Option(name: .long, help: ArgumentHelp("How many seeds.", valueName: "count"))
-    var runs = 5
+    var runs = 20
 
     @Option(name: .long, help: ArgumentHelp("Requests that each truth is measured on.", valueName: "count"))
     var counted = 4_000

@@ -8,7 +8,7 @@ TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
 PAGES       ?= 1000000
 
-.PHONY: help setup build run test core fuzz-exposition lint format bench bench-hub bench-report demo-check e2e-vllm evaluate clean
+.PHONY: help setup build run test core fuzz-exposition lint format bench bench-agent bench-hub bench-report capacity-report demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver telemetry hub)  ## Run every benchmark
+bench: $(addprefix bench-,solver telemetry agent hub)  ## Run every benchmark
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2
@@ -58,6 +58,13 @@ bench-hub:  ## How long a fleet is without a leader, over real hubs and a real e
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@.build-release/release/isobar-bench $*
+
+bench-agent: build  ## What an agent of 1,000 endpoints costs: processor, memory, age of samples
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@testenv/bench-agent --isobar $(ISOBAR) --bench .build-release/release/isobar-bench
+
+capacity-report: build  ## Rewrite docs/capacity.md: AZURE=trace.csv MOONCAKE=trace.jsonl
+	testenv/capacity-report --isobar $(ISOBAR) --azure $(AZURE) --mooncake $(MOONCAKE)
 
 PYTHON      := .build-python/bin/python
 

@@ -351,7 +351,7 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
-        products: [.argumentParser],
+        products: [.argumentParser, .nioCore, .nioPosix],
         isTested: false,
         isExecutable: true,
         path: "testenv/benchmarks"

@@ -1,4 +1,6 @@
+import EngineScraping
 import EngineSignals
+import Exposition
 import FleetModel
 import GossipTransport
 import Logging
@@ -13,12 +15,14 @@ final class Agent: Sendable {
     struct State {
         var observers: [PoolObserver]
         let poolOf: [EndpointAddress: Int]
-        /// Set when the hub has given one, with its seal; no frame leaves before.
-        var incarnation: UInt64?
+        /// Seals the frames of the incarnation.
         var seal: FrameSeal?
         var sequence: UInt64 = 0
         var lastSent: [PoolDigest] = []
         var lastSentAt: Seconds = -.infinity
+        /// When a significant change was last looked for.
+        var lastComparedAt: Seconds = -.infinity
+        var registration = Registration()
         /// The newest frame that a hub has taken.
         var accepted: FrameID?
         var acceptedAt: Seconds?
@@ -58,7 +62,10 @@ final class Agent: Sendable {
                     PoolObserver(
                         pool: pool.name,
                         endpoints: pool.endpoints,
-                        settings: SignalSettings(maxRunning: pool.maxNumSeqs)
+                        settings: SignalSettings(
+                            maxRunning: pool.maxNumSeqs,
+                            staleAfter: max(2, 4 * configuration.pace.idle)
+                        )
                     )
                 },
                 poolOf: poolOf
@@ -73,17 +80,18 @@ final class Agent: Sendable {
     /// Takes what one scrape gave.
     func scraped(_ endpoint: EndpointAddress, _ result: Result<EngineReading, ScrapeFault>) {
         let now = self.clock.now
+        let begun = ProcessorTime.ofThread
         let (frame, fault) = self.state.withLock { state -> (DigestFrame?, ScrapeFault?) in
+            defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
             guard let pool = state.poolOf[endpoint] else { return (nil, nil) }
-            let before = state.observers[pool][endpoint]?.lastFault
-            state.observers[pool].take(result, from: endpoint, now: now)
             var fault: ScrapeFault?
             switch result {
             case .success: state.counts.scrapes += 1
             case .failure(let failure):
                 state.counts.faults[failure.code, default: 0] += 1
-                fault = failure == before ? nil : failure
+                fault = failure == state.observers[pool][endpoint]?.lastFault ? nil : failure
             }
+            state.observers[pool].take(result, from: endpoint, now: now)
             return (self.frameIfSignificant(&state, now: now), fault)
         }
         if let fault {
@@ -96,8 +104,10 @@ final class Agent: Sendable {
     /// The time has come for a frame.
     func beat() {
         let now = self.clock.now
+        let begun = ProcessorTime.ofThread
         let frame = self.state.withLock { state in
-            self.frame(&state, digests: state.observers.map { $0.digest(now: now) }, now: now)
+            defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
+            return self.frame(&state, digests: state.observers.map { $0.digest(now: now) }, now: now)
         }
         if let frame { self.send(frame) }
     }
@@ -106,17 +116,28 @@ final class Agent: Sendable {
     func showSamples() {
         let now = self.clock.now
         let configuration = self.configuration
+        let begun = ProcessorTime.ofThread
         let batches = self.state.withLock { state in
-            state.observers.map { observer in
-                SampleBatch(
+            defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
+            return state.observers.map { observer in
+                let samples = observer.samples(now: now)
+                for sample in samples where sample.load != nil {
+                    state.counts.sampleAges.observe(now - sample.takenAt)
+                }
+                return SampleBatch(
                     cluster: configuration.cluster,
                     region: configuration.region,
                     pool: observer.pool,
-                    samples: observer.samples(now: now)
+                    samples: samples
                 )
             }
         }
         self.batches.send(batches)
+    }
+
+    /// A page was read, in so much processor time.
+    func read(in seconds: Seconds) {
+        self.state.withLock { $0.counts.parseSeconds += seconds }
     }
 
     /// Begins an incarnation.
@@ -129,27 +150,53 @@ final class Agent: Sendable {
             key: registration.key
         )
         self.state.withLock { state in
-            state.incarnation = registration.incarnation
+            state.registration.given(registration.incarnation)
             state.seal = seal
             state.sequence = 0
         }
     }
 
-    var isRegistered: Bool { self.state.withLock { $0.incarnation != nil } }
-
     /// A hub could not open a frame: its secret is not the one that the key was made of, so a new key is needed.
     func couldNotBeOpened(_ id: FrameID) {
         self.state.withLock { state in
-            if state.incarnation == id.incarnation { (state.incarnation, state.seal) = (nil, nil) }
+            state.registration.notOpened(id)
+            if state.registration.incarnation == nil { state.seal = nil }
         }
     }
+
+    /// A hub took a frame.
+    func accepted(_ id: FrameID) {
+        let now = self.clock.now
+        self.state.withLock { state in
+            state.registration.accepted(id)
+            state.accepted = id
+            state.acceptedAt = now
+            state.counts.accepted += 1
+        }
+    }
+
+    /// A hub dropped a frame.
+    func refused(_ id: FrameID, reason: String) {
+        let isSuperseded = self.state.withLock { state in
+            state.counts.refused += 1
+            return state.registration.refused(id, reason: reason)
+        }
+        guard isSuperseded else { return }
+        self.logger.error(
+            "another agent speaks under this name; registering again",
+            metadata: ["agent": "\(self.configuration.agent)", "frame": "\(id)"]
+        )
+    }
+
+    /// Whether frames can be sent, or a hub must be asked for an incarnation first.
+    var isRegistered: Bool { self.state.withLock { $0.registration.incarnation != nil } }
 
     private func send(_ frame: DigestFrame) {
         do {
             let payload: [UInt8] = try Isobar_V1_Frame(frame).serializedBytes()
             // The lock again, since two frames may be made at once: whoever is late has an older sequence and drops it.
             let sealed = try self.state.withLock { state -> [UInt8]? in
-                guard state.incarnation == frame.id.incarnation else { return nil }
+                guard state.registration.incarnation == frame.id.incarnation else { return nil }
                 return try state.seal?.seal(payload, sequence: frame.id.sequence)
             }
             guard let sealed else { return }
@@ -161,7 +208,8 @@ final class Agent: Sendable {
     }
 
     private func frameIfSignificant(_ state: inout State, now: Seconds) -> DigestFrame? {
-        guard now - state.lastSentAt >= Self.shortestInterval else { return nil }
+        guard now - max(state.lastSentAt, state.lastComparedAt) >= Self.shortestInterval else { return nil }
+        state.lastComparedAt = now
         let digests = state.observers.map { $0.digest(now: now) }
         let isSignificant = digests.contains { digest in
             digest.isSignificant(after: state.lastSent.first { $0.pool == digest.pool })
@@ -170,7 +218,7 @@ final class Agent: Sendable {
     }
 
     private func frame(_ state: inout State, digests: [PoolDigest], now: Seconds) -> DigestFrame? {
-        guard let incarnation = state.incarnation else { return nil }
+        guard let incarnation = state.registration.incarnation else { return nil }
         state.sequence += 1
         state.lastSent = digests
         state.lastSentAt = now

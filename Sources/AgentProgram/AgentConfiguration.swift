@@ -27,8 +27,8 @@ struct AgentConfiguration: Sendable {
     var hubs: [EndpointAddress]
     /// How often a frame is sent when nothing happens, in seconds.
     var interval: Seconds
-    /// How often an endpoint is read, in seconds.
-    var scrapeInterval: Seconds
+    /// How often an endpoint is read.
+    var pace: ScrapePace
     /// Engines that are not built in.
     var engines: [MetricsProfile]
     var pools: [Pool]
@@ -43,7 +43,12 @@ struct AgentConfiguration: Sendable {
         self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.interval = try fields.seconds("interval", in: 0.1...60, default: 1)
-        self.scrapeInterval = try fields.seconds("scrapeInterval", in: 0.05...60, default: 0.2)
+        let usual = try fields.seconds("scrapeInterval", in: 0.05...5, default: 0.2)
+        self.pace = ScrapePace(
+            usual: usual,
+            busy: try fields.seconds("scrapeIntervalBusy", in: 0.05...usual, default: min(usual, 0.1)),
+            idle: try fields.seconds("scrapeIntervalIdle", in: usual...5, default: max(usual, 0.5))
+        )
         let engines = try fields.mappings("engines") { (engine) throws(ConfigurationError) in
             try MetricsProfile(fields: &engine)
         }

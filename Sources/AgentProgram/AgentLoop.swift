@@ -66,8 +66,12 @@ struct AgentLoop: Service {
             for alike in agent.configuration.pools.flatMap({ $0.groups(engines: engines) }) {
                 let loop = ScrapeLoop(
                     endpoints: alike.endpoints,
-                    scraper: EngineScraper(client: client, profiles: alike.profiles),
-                    period: agent.configuration.scrapeInterval,
+                    scraper: EngineScraper(
+                        client: client,
+                        profiles: alike.profiles,
+                        onRead: { agent.read(in: $0) }
+                    ),
+                    pace: agent.configuration.pace,
                     report: { agent.scraped($0, $1) }
                 )
                 group.addTask { await loop.run() }
@@ -109,19 +113,14 @@ struct AgentLoop: Service {
         let agent = self.agent
         let address = hub.address
         return DigestPublisher(client: hub.client) { event in
-            let now = agent.clock.now
             switch event {
             case .registered(let incarnation):
                 agent.logger.info("registered", metadata: ["hub": "\(address)", "incarnation": "\(incarnation)"])
             case .accepted(let id):
-                agent.withState { state in
-                    state.accepted = id
-                    state.acceptedAt = now
-                    state.counts.accepted += 1
-                }
+                agent.accepted(id)
                 agent.logger.debug("digest accepted", metadata: ["frame": "\(id)", "hub": "\(address)"])
             case .refused(let id, let reason):
-                agent.withState { $0.counts.refused += 1 }
+                agent.refused(id, reason: reason)
                 if reason == SealFault.forged.description { agent.couldNotBeOpened(id) }
                 agent.logger.warning(
                     "digest refused",

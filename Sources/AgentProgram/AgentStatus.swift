@@ -13,6 +13,13 @@ struct AgentCounts: Sendable {
     var accepted: UInt64 = 0
     var refused: UInt64 = 0
     var streamsLost: UInt64 = 0
+    /// Processor time spent on reading pages, and on what follows from them: learning, digests, samples.
+    var parseSeconds: Seconds = 0
+    var digestSeconds: Seconds = 0
+    /// Ages of the samples as gateways get them.
+    var sampleAges = MetricHistogram(
+        bounds: [0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1, 1.5, 2]
+    )
 
     func write(to page: inout ExpositionWriter) {
         func counter(_ name: String, _ help: String, _ value: UInt64) {
@@ -27,6 +34,15 @@ struct AgentCounts: Sendable {
         counter("frames_accepted", "Frames that a hub took.", self.accepted)
         counter("frames_refused", "Frames that a hub dropped.", self.refused)
         counter("hub_streams_lost", "Streams to a hub that ended.", self.streamsLost)
+        page.family(
+            "isobar_agent_processor_seconds_total",
+            .counter,
+            help: "Processor time of reading pages, and of learning, digests and samples."
+        )
+        page.sample("isobar_agent_processor_seconds_total", ["work": "parse"], self.parseSeconds)
+        page.sample("isobar_agent_processor_seconds_total", ["work": "digest"], self.digestSeconds)
+        page.family("isobar_agent_sample_age_seconds", .histogram, help: "Age of samples as gateways get them.")
+        page.histogram("isobar_agent_sample_age_seconds", [], self.sampleAges)
     }
 }
 
@@ -46,6 +62,8 @@ struct AgentStatus: Codable, Sendable {
     struct Pool: Codable, Sendable {
         var pool: String
         var state: String
+        /// Why it is down, when for want of readings.
+        var trouble: String?
         var endpoints_ready: Int
         var endpoints_known: Int
         var capacity: Double?
@@ -74,7 +92,7 @@ extension Agent {
                 cluster: configuration.cluster.text,
                 region: configuration.region.text,
                 agent: configuration.agent.text,
-                incarnation: state.incarnation,
+                incarnation: state.registration.incarnation,
                 accepted_frame: state.accepted?.description,
                 accepted_age_seconds: state.acceptedAt.map { now - $0 },
                 gateways: gateways,
@@ -83,6 +101,7 @@ extension Agent {
                     return AgentStatus.Pool(
                         pool: observer.pool.description,
                         state: digest.state.rawValue,
+                        trouble: digest.trouble?.rawValue,
                         endpoints_ready: digest.endpointsReady,
                         endpoints_known: digest.endpointsKnown,
                         capacity: digest.capacity,
@@ -94,7 +113,7 @@ extension Agent {
                                 running: sample.load?.running,
                                 waiting: sample.load?.waiting,
                                 kv_use: sample.load?.kvUse,
-                                age_seconds: sample.load == nil ? nil : now - sample.takenAt,
+                                age_seconds: observer[sample.endpoint]?.age(now: now),
                                 capacity: observer[sample.endpoint]?.capacity,
                                 fault: observer[sample.endpoint]?.lastFault?.description
                             )
@@ -136,10 +155,11 @@ extension Agent {
             }
             gauge("endpoints_ready", "Endpoints with a fresh reading.") { Double($0.endpointsReady) }
             gauge("endpoints_known", "Endpoints in the configuration.") { Double($0.endpointsKnown) }
-            gauge("running", "Requests running.") { Double($0.running) }
-            gauge("waiting", "Requests waiting.") { Double($0.waiting) }
+            gauge("running", "Requests running.") { $0.running.map(Double.init) }
+            gauge("waiting", "Requests waiting.") { $0.waiting.map(Double.init) }
             gauge("kv_cache_use_ratio", "Fullest endpoint's KV-cache use.") { $0.kvMax }
             gauge("capacity_requests_per_second", "Learned capacity.") { $0.capacity }
+            gauge("reading_age_seconds", "Age of the oldest fresh reading.") { $0.readingAge }
             func perPool(_ name: String, help: String, _ value: (EndpointTracker) -> Int) {
                 page.family(name, .counter, help: help)
                 for observer in state.observers {

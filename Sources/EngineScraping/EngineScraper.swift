@@ -18,6 +18,8 @@ import Darwin
 /// Connections are kept alive by the client. Every fetch is bounded in time, from connecting to the last byte, and in
 /// size: what is over the limit is not read, and its connection is closed.
 package struct EngineScraper: Sendable {
+    /// Called with the processor time that reading a page took, in seconds: what is not HTTP.
+    private let onRead: @Sendable (Seconds) -> Void
     private let client: HTTPClient
     private let reader: EngineReader
     private let path: String
@@ -32,13 +34,16 @@ package struct EngineScraper: Sendable {
     ///   - path: where the metrics are; `nil` for the engine's own default.
     ///   - deadline: the longest that one fetch may take.
     ///   - limit: the most bytes that a page may have.
+    ///   - onRead: called with the processor time that each page took to read, in seconds; it must not block.
     package init(
         client: HTTPClient,
         profiles: [MetricsProfile] = MetricsProfile.builtIn,
         path: String? = nil,
         deadline: Duration = .seconds(1),
-        limit: Int = 10 << 20
+        limit: Int = 10 << 20,
+        onRead: @escaping @Sendable (Seconds) -> Void = { _ in }
     ) {
+        self.onRead = onRead
         self.client = client
         self.reader = EngineReader(profiles: profiles, limit: limit)
         self.path = path ?? (profiles.count == 1 ? profiles.first?.metricsPath : nil) ?? "/metrics"
@@ -89,6 +94,8 @@ package struct EngineScraper: Sendable {
                 page.writeImmutableBuffer(part)
             }
             let report = response.headers.first(name: LoadReport.header).flatMap { LoadReport($0) }
+            let before = ProcessorTime.ofThread
+            defer { self.onRead(ProcessorTime.ofThread - before) }
             return page.withUnsafeReadableBytes { bytes in
                 Result { () throws(ScrapeFault) in try self.reader.trace(bytes) }
             }.map { trace in

@@ -6,7 +6,7 @@ import ServiceLifecycle
 package struct ScrapeLoop: Service {
     private let endpoints: [EndpointAddress]
     private let scraper: EngineScraper
-    private let period: Seconds
+    private let pace: ScrapePace
     private let report: @Sendable (EndpointAddress, Result<EngineReading, ScrapeFault>) -> Void
 
     /// A loop over the given endpoints.
@@ -14,17 +14,17 @@ package struct ScrapeLoop: Service {
     /// - Parameters:
     ///   - endpoints: what to scrape; each gets a task of its own.
     ///   - scraper: fetches and reads the pages.
-    ///   - period: seconds between two scrapes of an endpoint that answers; 0.2 s is 5 Hz.
+    ///   - pace: how often to scrape an endpoint that answers.
     ///   - report: called with every result, from several tasks at once; it must not block.
     package init(
         endpoints: [EndpointAddress],
         scraper: EngineScraper,
-        period: Seconds = 0.2,
+        pace: ScrapePace = ScrapePace(),
         report: @escaping @Sendable (EndpointAddress, Result<EngineReading, ScrapeFault>) -> Void
     ) {
         self.endpoints = endpoints
         self.scraper = scraper
-        self.period = period
+        self.pace = pace
         self.report = report
     }
 
@@ -48,7 +48,7 @@ package struct ScrapeLoop: Service {
         func now() -> Seconds { start.duration(to: clock.now) / .seconds(1) }
 
         var dice = SystemRandomNumberGenerator()
-        var schedule = ScrapeSchedule(period: self.period, now: 0, using: &dice)
+        var schedule = ScrapeSchedule(pace: self.pace, now: 0, using: &dice)
         var due = schedule.first
         while true {
             do {
@@ -60,7 +60,7 @@ package struct ScrapeLoop: Service {
             // What a cancelled scrape says is about us, not about the endpoint.
             if Task.isCancelled { return }
             self.report(endpoint, result)
-            due = schedule.next(succeeded: (try? result.get()) != nil, now: now(), using: &dice)
+            due = schedule.next(after: result, now: now(), using: &dice)
         }
     }
 }

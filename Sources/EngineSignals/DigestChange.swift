@@ -7,6 +7,7 @@ extension PoolDigest {
     package func isSignificant(after sent: PoolDigest?) -> Bool {
         guard let sent else { return true }
         if self.state != sent.state || self.endpointsReady != sent.endpointsReady { return true }
+        if self.trouble != sent.trouble { return true }
         if self.waiting == 0 && sent.hasQueue || self.hasQueue && sent.waiting == 0 { return true }
         guard let capacity = self.capacity, let sentCapacity = sent.capacity else {
             return (self.capacity == nil) != (sent.capacity == nil)
@@ -15,5 +16,5 @@ extension PoolDigest {
     }
 
     /// One request waiting per endpoint: fewer is the engine's own batching.
-    private var hasQueue: Bool { self.waiting >= max(1, self.endpointsReady) }
+    private var hasQueue: Bool { self.waiting ?? 0 >= max(1, self.endpointsReady) }
 }

@@ -13,7 +13,7 @@ package struct EndpointTracker: Sendable {
     private let settings: SignalSettings
     private var meter = WindowMeter()
     private(set) var estimate: CapacityEstimate
-    private(set) var lastWindow: LoadWindow?
+    private var lastWindow: (window: LoadWindow, closedAt: Seconds)?
 
     package init(endpoint: EndpointAddress, settings: SignalSettings = SignalSettings()) {
         self.endpoint = endpoint
@@ -37,16 +37,19 @@ package struct EndpointTracker: Sendable {
     /// Whether the last reading may be relied upon: it says the load, is young enough, and not too many scrapes
     /// have failed since.
     package func isFresh(now: Seconds) -> Bool {
-        self.load != nil && self.failuresInARow < self.settings.staleAfterFailures
-            && now - self.readAt <= self.settings.staleAfter
+        self.failuresInARow < self.settings.staleAfterFailures && now - self.readAt <= self.settings.staleAfter
+            && self.load(now: now) != nil
     }
+
+    /// How old the last good reading is, in seconds; `nil` before the first.
+    package func age(now: Seconds) -> Seconds? { self.lastReading == nil ? nil : max(0, now - self.readAt) }
 
     /// The endpoint as its gateways shall see it; without a load unless fresh.
     package func sample(now: Seconds) -> EndpointSample {
         let isFresh = self.isFresh(now: now)
         return EndpointSample(
             endpoint: self.endpoint,
-            load: isFresh ? self.load : nil,
+            load: isFresh ? self.load(now: now) : nil,
             takenAt: isFresh ? self.readAt : now
         )
     }
@@ -67,21 +70,32 @@ package struct EndpointTracker: Sendable {
         self.lastFault = nil
         self.lastReading = reading
         self.readAt = now
-        let upgrades = self.meter.upgrades
-        let window = self.meter.add(reading, now: now)
+        let (restarts, upgrades) = (self.meter.restarts, self.meter.upgrades)
+        let closed = self.meter.add(reading, now: now)
+        // What another run of the engine did is not what this one does.
+        if self.meter.restarts > restarts { self.lastWindow = nil }
         if self.meter.upgrades > upgrades { self.estimate = CapacityEstimate(settings: self.settings) }
-        guard let window else { return nil }
-        self.lastWindow = window
+        guard let window = closed else { return nil }
+        self.lastWindow = (window, now)
         self.estimate.learn(window, seats: reading.seats, kvTokens: reading.kvTokens)
         return window
     }
 
-    /// The load of the last reading.
+    /// The last window, unless it closed so long ago that another should have: an engine whose counters are gone
+    /// from its page keeps answering, and what they said must not stay.
+    func window(now: Seconds) -> LoadWindow? {
+        guard let last = self.lastWindow,
+            now - last.closedAt <= self.settings.staleAfter + 2 * WindowMeter.length
+        else { return nil }
+        return last.window
+    }
+
+    /// The load of the last reading, however old that is.
     ///
     /// An engine that only counts its busy time runs what the last window says.
-    var load: EndpointLoad? {
+    func load(now: Seconds) -> EndpointLoad? {
         guard let reading = self.lastReading, let waiting = reading.waiting,
-            let running = reading.running ?? self.lastWindow.map({ Int($0.running.rounded()) })
+            let running = reading.running ?? self.window(now: now).map({ Int($0.running.rounded()) })
         else { return nil }
         return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse, adapters: reading.lora)
     }

@@ -2,9 +2,6 @@ package import FleetModel
 
 /// The trackers of one pool's endpoints in one cluster, and the digest that they make together.
 package struct PoolObserver: Sendable {
-    /// What is kept of the summed capacity: replicas are never loaded quite evenly.
-    private static let evenness = 0.95
-
     package let pool: PoolName
     /// What the operator wants of the cluster; a pool without a fresh endpoint is down whatever this says.
     package var wanted: ClusterState
@@ -13,6 +10,8 @@ package struct PoolObserver: Sendable {
     private var trackers: [EndpointTracker] = []
     private var places: [EndpointAddress: Int] = [:]
     private var queueScale = QueueScale()
+    /// What the delays of windows are set against, and when it was summed.
+    private var whole: (sum: PoolSum, at: Seconds)?
 
     package init(
         pool: PoolName,
@@ -72,59 +71,105 @@ package struct PoolObserver: Sendable {
     ///
     /// Only fresh endpoints count; what none of them knows is `nil`.
     package func digest(now: Seconds) -> PoolDigest {
-        let fresh = self.fresh(now: now)
-        let loads = fresh.compactMap(\.load)
-        let kvUses = loads.compactMap(\.kvUse)
-        let capacity = Self.capacity(of: fresh)
+        let sum = self.sum(now: now)
+        let capacity = sum.capacity
         return PoolDigest(
             pool: self.pool,
-            state: fresh.isEmpty ? .down : self.wanted,
-            endpointsReady: fresh.count,
+            state: sum.ready == 0 ? .down : self.wanted,
+            trouble: sum.ready > 0 ? nil : self.trackers.allSatisfy { $0.lastReading == nil } ? .unread : .blind,
+            endpointsReady: sum.ready,
             endpointsKnown: self.trackers.count,
-            running: loads.reduce(0) { $0 + $1.running },
-            waiting: loads.reduce(0) { $0 + $1.waiting },
-            kvMean: kvUses.mean,
-            kvMax: kvUses.max(),
+            readingAge: sum.ready == 0 ? nil : sum.oldest,
+            running: sum.ready == 0 ? nil : sum.running,
+            waiting: sum.ready == 0 ? nil : sum.waiting,
+            kvMean: sum.kvUses.mean,
+            kvMax: sum.kvUses.max(),
             capacity: capacity,
-            freeSeats: Self.freeSeats(of: fresh),
-            unloadedTTFT: fresh.compactMap(\.estimate.unloadedTTFT).mean,
+            freeSeats: sum.freeSeats,
+            unloadedTTFT: sum.unloadedTTFTs.mean,
             queueScale: capacity.flatMap { self.queueScale.scale(capacity: $0) },
-            requestRate: fresh.reduce(0) { $0 + ($1.lastWindow?.finished ?? 0) },
-            promptTokenRate: fresh.reduce(0) { $0 + ($1.lastWindow?.uncachedPrompt ?? 0) },
-            generationTokenRate: fresh.reduce(0) { $0 + ($1.lastWindow?.generated ?? 0) }
+            requestRate: sum.requestRate,
+            promptTokenRate: sum.promptTokenRate,
+            generationTokenRate: sum.generationTokenRate,
+            loraSet: sum.adapters.map(LoRAAdapters.setHash(of:)) ?? 0
         )
     }
 
-    private func fresh(now: Seconds) -> [EndpointTracker] {
-        self.trackers.filter { $0.isFresh(now: now) }
-    }
-
-    /// The endpoints' capacities, summed.
-    ///
-    /// One that has not served yet counts as the least able of its peers.
-    private static func capacity(of fresh: [EndpointTracker]) -> Double? {
-        let known = fresh.compactMap(\.capacity)
-        guard let least = known.min() else { return nil }
-        return Self.evenness * (known.reduce(0, +) + least * Double(fresh.count - known.count))
-    }
-
-    /// Requests that would begin at once.
-    ///
-    /// An endpoint with a queue has no free seat, however many are empty.
-    private static func freeSeats(of fresh: [EndpointTracker]) -> Int? {
-        guard let least = fresh.compactMap(\.seats).min() else { return nil }
-        return fresh.reduce(0) { sum, tracker in
-            guard let load = tracker.load, load.waiting == 0 else { return sum }
-            return sum + max(0, Int(tracker.seats ?? least) - load.running)
+    private func sum(now: Seconds) -> PoolSum {
+        var sum = PoolSum()
+        for place in self.trackers.indices where self.trackers[place].isFresh(now: now) {
+            sum.add(self.trackers[place], now: now)
         }
+        return sum
     }
 
     private mutating func learnDelay(of window: LoadWindow, at place: Int, now: Seconds) {
         let estimate = self.trackers[place].estimate
         guard let ttft = window.ttft, !estimate.isSaturated, let unloaded = estimate.unloadedTTFT else { return }
-        let fresh = self.fresh(now: now)
-        guard let capacity = Self.capacity(of: fresh), capacity > 0 else { return }
-        let rate = fresh.reduce(0) { $0 + $1.estimate.throughput }
-        self.queueScale.learn(delay: ttft - unloaded, load: rate / capacity, servers: fresh.count)
+        // A pool of a thousand endpoints closes a thousand windows a second, and its sum changes slowly.
+        if self.whole.map({ now - $0.at >= WindowMeter.length / 2 }) ?? true {
+            self.whole = (self.sum(now: now), now)
+        }
+        guard let sum = self.whole?.sum, let capacity = sum.capacity, capacity > 0 else { return }
+        self.queueScale.learn(delay: ttft - unloaded, load: sum.throughput / capacity, servers: sum.ready)
+    }
+}
+
+/// The fresh endpoints of a pool, added up.
+private struct PoolSum: Sendable {
+    /// What is kept of the summed capacity: replicas are never loaded quite evenly.
+    private static let evenness = 0.95
+
+    private(set) var ready = 0
+    private(set) var oldest: Seconds = 0
+    private(set) var running = 0
+    private(set) var waiting = 0
+    private(set) var kvUses: [Double] = []
+    private(set) var unloadedTTFTs: [Seconds] = []
+    /// Averaged, where the rates below are of the last window.
+    private(set) var throughput = 0.0
+    private(set) var requestRate: Double?
+    private(set) var promptTokenRate: Double?
+    private(set) var generationTokenRate: Double?
+    /// Names of the LoRA adapters in use at any endpoint; `nil` when none of them says.
+    private(set) var adapters: Set<String>?
+    private var capacities: [Double] = []
+    /// Seats, and what runs in them, of endpoints without a queue; `nil` for seats that nobody knows yet.
+    private var places: [(seats: Double?, running: Int)] = []
+    private var leastSeats: Double?
+
+    mutating func add(_ tracker: borrowing EndpointTracker, now: Seconds) {
+        guard let load = tracker.load(now: now) else { return }
+        self.ready += 1
+        self.oldest = max(self.oldest, tracker.age(now: now) ?? 0)
+        self.running += load.running
+        self.waiting += load.waiting
+        if let kvUse = load.kvUse { self.kvUses.append(kvUse) }
+        if let ttft = tracker.estimate.unloadedTTFT { self.unloadedTTFTs.append(ttft) }
+        if let capacity = tracker.capacity { self.capacities.append(capacity) }
+        self.throughput += tracker.estimate.throughput
+        if let names = tracker.lastReading?.loraAdapters { self.adapters = (self.adapters ?? []).union(names) }
+        let seats = tracker.seats
+        if let seats { self.leastSeats = min(self.leastSeats ?? seats, seats) }
+        // An endpoint with a queue has no free seat, however many are empty.
+        if load.waiting == 0 { self.places.append((seats, load.running)) }
+        guard let window = tracker.window(now: now) else { return }
+        self.requestRate = (self.requestRate ?? 0) + window.finished
+        if let rate = window.uncachedPrompt { self.promptTokenRate = (self.promptTokenRate ?? 0) + rate }
+        if let rate = window.generated { self.generationTokenRate = (self.generationTokenRate ?? 0) + rate }
+    }
+
+    /// The endpoints' capacities, summed.
+    ///
+    /// One that has not served yet counts as the least able of its peers.
+    var capacity: Double? {
+        guard let least = self.capacities.min() else { return nil }
+        return Self.evenness * (self.capacities.reduce(0, +) + least * Double(self.ready - self.capacities.count))
+    }
+
+    /// Requests that would begin at once.
+    var freeSeats: Int? {
+        guard let least = self.leastSeats else { return nil }
+        return self.places.reduce(0) { $0 + max(0, Int($1.seats ?? least) - $1.running) }
     }
 }

@@ -7,7 +7,7 @@ package struct SignalSettings: Hashable, Sendable {
     package var maxRunning: Int?
     /// How many failed scrapes in a row make an endpoint stale.
     package var staleAfterFailures: Int
-    /// The age at which a reading is stale, in seconds: ten periods of 5 Hz.
+    /// The age at which a reading is stale, in seconds: ten periods of 5 Hz; at least four of the longest.
     package var staleAfter: Seconds
     /// KV-cache bytes a token takes, divided by the bytes of the weights: how much a token of context costs
     /// compared with a step's fixed cost.

@@ -10,22 +10,41 @@ package enum ClusterState: String, Hashable, Sendable, CaseIterable, CustomStrin
     package var description: String { self.rawValue }
 }
 
+/// Why a pool is down although its operator does not want it so; the words are shown to operators, so the set is
+/// closed.
+package enum PoolTrouble: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// No endpoint has given a reading since the agent began.
+    case unread
+    /// Endpoints have been read, and none of them has a fresh reading now.
+    case blind
+
+    package var description: String { self.rawValue }
+}
+
 /// An agent's summary of one pool in one cluster.
 ///
 /// Unknown is `nil`, never zero: a solver must not take a server that says nothing for an idle one.
 package struct PoolDigest: Hashable, Sendable {
     package var pool: PoolName
     package var state: ClusterState
+    /// Why the pool is down, when it is for want of readings.
+    package var trouble: PoolTrouble?
     /// Endpoints with a fresh reading.
     package var endpointsReady: Int
     /// Endpoints that are configured.
     package var endpointsKnown: Int
-    package var running: Int
-    package var waiting: Int
+    /// Age of the oldest of the fresh readings when the digest was made, in seconds.
+    package var readingAge: Seconds?
+    /// Requests in the running batches of the ready endpoints.
+    package var running: Int?
+    /// Requests that the ready endpoints have accepted and not begun.
+    package var waiting: Int?
     /// Mean KV-cache use over the ready endpoints, 0 to 1.
     package var kvMean: Double?
     /// The fullest endpoint's KV-cache use: what the mean hides.
     package var kvMax: Double?
+    /// Requests that ended in an error, as a share of all that ended in the last windows, 0 to 1.
+    package var errorShare: Double?
     /// Requests per second that the ready endpoints can finish at the current mix of lengths.
     package var capacity: Double?
     /// Requests that would start at once: free seats over the ready endpoints.
@@ -35,37 +54,46 @@ package struct PoolDigest: Hashable, Sendable {
     /// The queueing delay's scale `q_c` of `D = T + q·φ(ρ)`, in seconds.
     package var queueScale: Seconds?
     /// Requests finished per second.
-    package var requestRate: Double
+    package var requestRate: Double?
     /// Uncached prompt tokens per second.
-    package var promptTokenRate: Double
+    package var promptTokenRate: Double?
     /// Generated tokens per second.
-    package var generationTokenRate: Double
+    package var generationTokenRate: Double?
+    /// A hash of the names of the LoRA adapters at hand; 0 when they are not known.
+    package var loraSet: UInt64
 
     package init(
         pool: PoolName,
         state: ClusterState,
+        trouble: PoolTrouble? = nil,
         endpointsReady: Int,
         endpointsKnown: Int,
-        running: Int = 0,
-        waiting: Int = 0,
+        readingAge: Seconds? = nil,
+        running: Int? = nil,
+        waiting: Int? = nil,
         kvMean: Double? = nil,
         kvMax: Double? = nil,
+        errorShare: Double? = nil,
         capacity: Double? = nil,
         freeSeats: Int? = nil,
         unloadedTTFT: Seconds? = nil,
         queueScale: Seconds? = nil,
-        requestRate: Double = 0,
-        promptTokenRate: Double = 0,
-        generationTokenRate: Double = 0
+        requestRate: Double? = nil,
+        promptTokenRate: Double? = nil,
+        generationTokenRate: Double? = nil,
+        loraSet: UInt64 = 0
     ) {
         self.pool = pool
         self.state = state
+        self.trouble = trouble
         self.endpointsReady = endpointsReady
         self.endpointsKnown = endpointsKnown
+        self.readingAge = readingAge
         self.running = running
         self.waiting = waiting
         self.kvMean = kvMean
         self.kvMax = kvMax
+        self.errorShare = errorShare
         self.capacity = capacity
         self.freeSeats = freeSeats
         self.unloadedTTFT = unloadedTTFT
@@ -73,6 +101,7 @@ package struct PoolDigest: Hashable, Sendable {
         self.requestRate = requestRate
         self.promptTokenRate = promptTokenRate
         self.generationTokenRate = generationTokenRate
+        self.loraSet = loraSet
     }
 }
 

@@ -11,6 +11,10 @@ package struct HubMind: Sendable {
     /// own periods: one cut path alone proves nothing.
     package static let silentPeriods = 2.5
 
+    /// Queues and free seats of a digest that is older than this are not told to gateways, in seconds: by then the
+    /// cluster's weights do not grow any more either.
+    package static let queueLifetime: Seconds = 5
+
     package var digests = DigestBoard()
     package var demand = DemandBoard()
     /// What the resources in force say.
@@ -137,7 +141,7 @@ package struct HubMind: Sendable {
                     unloadedTTFT: member.digest.unloadedTTFT,
                     queueScale: member.digest.queueScale,
                     kvUse: member.digest.kvMax,
-                    digestAge: member.view.age
+                    digestAge: member.view.age + (member.digest.readingAge ?? 0)
                 )
             },
             links: links,
@@ -159,14 +163,16 @@ package struct HubMind: Sendable {
             pool: answer.problem.pool,
             clusters: zip(members, answer.problem.clusters).enumerated().map { place, pair in
                 let (member, cluster) = pair
+                // A queue of five seconds ago says nothing of now, and a seat that was free then is nobody's promise.
+                let isQueueKnown = member.view.age <= Self.queueLifetime
                 return PlanCluster(
                     name: cluster.name,
                     region: cluster.region,
                     state: cluster.state,
                     capacity: cluster.capacity,
                     unloadedTTFT: cluster.unloadedTTFT ?? 0,
-                    waiting: member.digest.waiting,
-                    freeSeats: member.digest.freeSeats ?? 0,
+                    waiting: isQueueKnown ? member.digest.waiting ?? 0 : 0,
+                    freeSeats: isQueueKnown ? member.digest.freeSeats ?? 0 : 0,
                     frame: member.view.frame.id,
                     price: answer.prices[place] ?? 0
                 )

@@ -41,7 +41,7 @@ extension BaselineView {
                 isActive: digest.state == .active,
                 health: Double(digest.endpointsReady) / Double(max(1, digest.endpointsKnown)),
                 capacity: digest.capacity ?? 0,
-                rate: digest.requestRate,
+                rate: digest.requestRate ?? 0,
                 kvUse: digest.kvMean ?? 0
             )
         }

@@ -123,7 +123,8 @@ struct SimulatedCluster {
         var digest = self.observer.digest(now: now)
         guard self.capacityError != 1, let capacity = digest.capacity else { return digest }
         let isSaturated =
-            self.heedsSaturation && digest.waiting >= max(2 * digest.endpointsReady, digest.running / 10)
+            self.heedsSaturation
+            && digest.waiting ?? 0 >= max(2 * digest.endpointsReady, (digest.running ?? 0) / 10)
         let error = isSaturated ? 1 + 0.3 * (self.capacityError - 1) : self.capacityError
         digest.capacity = capacity * error
         return digest

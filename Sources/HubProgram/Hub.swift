@@ -213,7 +213,8 @@ extension Hub: DigestReceiver {
             do throws(FrameRefusal) {
                 let before = try state.mind.digests.receive(frame, now: now)
                 state.counts.framesAccepted += 1
-                return frame.isAlarming(after: before)
+                // A twin that does not speak for its cluster changes nothing.
+                return state.mind.digests[frame.id.cluster, now]?.frame.isAlarming(after: before) ?? false
             } catch {
                 refusal = error.rawValue
                 state.counts.framesRefused[error, default: 0] += 1

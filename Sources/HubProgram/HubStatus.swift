@@ -23,15 +23,35 @@ struct HubStatus: Codable, Sendable {
         /// The id by which the digest is found in every log.
         var frame: String
         var age_seconds: Double
+        /// Why it is down, when for want of readings.
+        var trouble: String?
+        /// Who speaks for the cluster, and everyone who could.
+        var agent: String
+        var agents: [Agent]
         var endpoints_ready: Int
         var endpoints_known: Int
-        var running: Int
-        var waiting: Int
+        var reading_age_seconds: Double?
+        var running: Int?
+        var waiting: Int?
         var kv_mean: Double?
         var kv_max: Double?
+        var error_share: Double?
         var capacity: Double?
+        var free_seats: Int?
         var unloaded_ttft_seconds: Double?
+        var queue_scale_seconds: Double?
+        var request_rate: Double?
+        var prompt_token_rate: Double?
+        var generation_token_rate: Double?
+        /// Of the names of the LoRA adapters, as 16 hexadecimal digits.
+        var lora_set: String?
         var price_seconds: Double?
+    }
+
+    struct Agent: Codable, Sendable {
+        var agent: String
+        var frame: String
+        var age_seconds: Double
     }
 
     struct Demand: Codable, Sendable {
@@ -95,6 +115,52 @@ struct HubStatus: Codable, Sendable {
     var unreachable: [String]
 }
 
+extension HubStatus.Cluster {
+    init(_ view: DigestView, _ digest: PoolDigest, agents: [DigestView], planned: PlanCluster?) {
+        self.init(
+            cluster: view.frame.id.cluster.text,
+            region: view.frame.region.text,
+            state: (planned?.state ?? digest.state).rawValue,
+            frame: view.frame.id.description,
+            age_seconds: view.age,
+            trouble: digest.trouble?.rawValue,
+            agent: view.frame.agent.text,
+            agents: agents.map { agent in
+                HubStatus.Agent(
+                    agent: agent.frame.agent.text,
+                    frame: agent.frame.id.description,
+                    age_seconds: agent.age
+                )
+            },
+            endpoints_ready: digest.endpointsReady,
+            endpoints_known: digest.endpointsKnown,
+            reading_age_seconds: digest.readingAge.map { $0 + view.age },
+            running: digest.running,
+            waiting: digest.waiting,
+            kv_mean: digest.kvMean,
+            kv_max: digest.kvMax,
+            error_share: digest.errorShare,
+            capacity: digest.capacity,
+            free_seats: digest.freeSeats,
+            unloaded_ttft_seconds: digest.unloadedTTFT,
+            queue_scale_seconds: digest.queueScale,
+            request_rate: digest.requestRate,
+            prompt_token_rate: digest.promptTokenRate,
+            generation_token_rate: digest.generationTokenRate,
+            lora_set: digest.loraSet == 0 ? nil : digest.loraSet.hexadecimal,
+            price_seconds: planned?.price
+        )
+    }
+}
+
+extension UInt64 {
+    /// All 16 digits.
+    fileprivate var hexadecimal: String {
+        let digits = String(self, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
 extension Hub {
     func status() -> HubStatus {
         let now = self.clock.now
@@ -135,22 +201,11 @@ extension Hub {
                         pool: name.description,
                         clusters: views.flatMap { view in
                             view.frame.digests.filter { $0.pool == name }.map { digest in
-                                let planned = plan?.clusters.first { $0.name == view.frame.id.cluster }
-                                return HubStatus.Cluster(
-                                    cluster: view.frame.id.cluster.text,
-                                    region: view.frame.region.text,
-                                    state: (planned?.state ?? digest.state).rawValue,
-                                    frame: view.frame.id.description,
-                                    age_seconds: view.age,
-                                    endpoints_ready: digest.endpointsReady,
-                                    endpoints_known: digest.endpointsKnown,
-                                    running: digest.running,
-                                    waiting: digest.waiting,
-                                    kv_mean: digest.kvMean,
-                                    kv_max: digest.kvMax,
-                                    capacity: digest.capacity,
-                                    unloaded_ttft_seconds: digest.unloadedTTFT,
-                                    price_seconds: planned?.price
+                                HubStatus.Cluster(
+                                    view,
+                                    digest,
+                                    agents: state.mind.digests.agents(of: view.frame.id.cluster, now: now),
+                                    planned: plan?.clusters.first { $0.name == view.frame.id.cluster }
                                 )
                             }
                         },
@@ -234,8 +289,19 @@ extension Hub {
                 }
             }
             page.family("isobar_hub_digest_age_seconds", .gauge, help: "Age of each cluster's newest digest.")
-            for view in state.mind.digests.views(now: now) {
+            let views = state.mind.digests.views(now: now)
+            for view in views {
                 page.sample("isobar_hub_digest_age_seconds", ["cluster": view.frame.id.cluster.text], view.age)
+            }
+            page.family("isobar_hub_agent_age_seconds", .gauge, help: "Age of each agent's newest digest.")
+            for view in views {
+                for agent in state.mind.digests.agents(of: view.frame.id.cluster, now: now) {
+                    page.sample(
+                        "isobar_hub_agent_age_seconds",
+                        ["cluster": agent.frame.id.cluster.text, "agent": agent.frame.agent.text],
+                        agent.age
+                    )
+                }
             }
             return page.text
         }

@@ -4,8 +4,8 @@ package import ArgumentParser
 package struct SimulateCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "simulate",
-        abstract: "Try policies on a fleet in virtual time.",
-        subcommands: [SimulateFleetCommand.self]
+        abstract: "Try policies on a fleet in virtual time, and what agents learn.",
+        subcommands: [SimulateFleetCommand.self, SimulateCapacityCommand.self]
     )
 
     package init() {}

@@ -5,10 +5,41 @@ import FleetModel
 struct LocalCluster: Sendable {
     struct Endpoint: Sendable {
         var sample: EndpointSample
+        /// When an agent last said that it gets no reading, and when it last was wrong: a reading that had been taken
+        /// before came after it.
+        private var missingAt: Seconds = -.infinity
+        private var disputedAt: Seconds = -.infinity
         /// When this gateway sent requests that the sample cannot know of.
         var sentSince: [Seconds] = []
         /// Prompt tokens that this gateway sent and that have not given their first token.
         var unbegunTokens = 0
+
+        /// How young a reading must be to stand against another agent's word that there is none, in seconds.
+        static let disputeMax: Seconds = 1
+
+        init(sample: EndpointSample) { self.sample = sample }
+
+        /// Takes a newer sample.
+        ///
+        /// Two agents may read one cluster, and one of them may be cut off from it: then its word that a reading is
+        /// missing is worth less than the young readings that the other one goes on sending. One agent alone never
+        /// sends an older reading after such a word.
+        mutating func take(_ new: EndpointSample) {
+            if new.load == nil {
+                let isDisputed =
+                    new.takenAt - self.disputedAt < 2 * Self.disputeMax && self.sample.load != nil
+                    && new.takenAt - self.sample.takenAt < Self.disputeMax
+                self.missingAt = max(self.missingAt, new.takenAt)
+                if !isDisputed, new.takenAt >= self.sample.takenAt { self.sample = new }
+                return
+            }
+            if new.takenAt <= self.missingAt, new.takenAt > self.missingAt - Self.disputeMax {
+                self.disputedAt = self.missingAt
+            }
+            let isNewer = new.takenAt >= self.sample.takenAt
+            let isBetter = self.sample.load == nil && new.takenAt > self.sample.takenAt - Self.disputeMax
+            if isNewer || isBetter { self.sample = new }
+        }
 
         /// Prompt tokens not yet begun that weigh as much as a running request.
         static let tokensPerRequest = 20
@@ -35,7 +66,7 @@ struct LocalCluster: Sendable {
         next.reserveCapacity(samples.count)
         for sample in samples {
             var endpoint = self.endpoints[sample.endpoint] ?? Endpoint(sample: sample)
-            if sample.takenAt >= endpoint.sample.takenAt { endpoint.sample = sample }
+            endpoint.take(sample)
             endpoint.sentSince.removeAll { $0 <= sample.takenAt }
             next[sample.endpoint] = endpoint
         }

@@ -1,4 +1,5 @@
 package import FleetModel
+import Foundation
 
 extension Isobar_V1_FrameID {
     package init(_ id: FrameID) {
@@ -69,46 +70,12 @@ extension Isobar_V1_PoolDigest {
     package init(_ digest: PoolDigest) {
         self.init()
         self.pool = digest.pool.description
-        self.state = Isobar_V1_ClusterState(digest.state)
-        self.endpointsReady = UInt32(clamping: digest.endpointsReady)
-        self.endpointsKnown = UInt32(clamping: digest.endpointsKnown)
-        self.running = UInt32(clamping: digest.running)
-        self.waiting = UInt32(clamping: digest.waiting)
-        if let value = digest.kvMean { self.kvMean = Float(value) }
-        if let value = digest.kvMax { self.kvMax = Float(value) }
-        if let value = digest.capacity { self.capacity = Float(value) }
-        if let value = digest.freeSeats { self.freeSeats = UInt32(clamping: value) }
-        if let value = digest.unloadedTTFT { self.unloadedTtft = Float(value) }
-        if let value = digest.queueScale { self.queueScale = Float(value) }
-        self.requestRate = Float(digest.requestRate)
-        self.promptTokenRate = Float(digest.promptTokenRate)
-        self.generationTokenRate = Float(digest.generationTokenRate)
+        self.packed = Data(PackedDigest.bytes(of: digest))
     }
 
     package func model() throws(WireError) -> PoolDigest {
-        func known(_ field: String, _ has: Bool, _ value: Float) throws(WireError) -> Double? {
-            has ? try WireError.quantity(field, Double(value)) : nil
-        }
-        return PoolDigest(
-            pool: try WireError.checking("digests.pool") { () throws(InvalidName) in try PoolName(self.pool) },
-            state: try self.state.model(field: "digests.state"),
-            endpointsReady: Int(self.endpointsReady),
-            endpointsKnown: Int(self.endpointsKnown),
-            running: Int(self.running),
-            waiting: Int(self.waiting),
-            kvMean: try known("digests.kv_mean", self.hasKvMean, self.kvMean),
-            kvMax: try known("digests.kv_max", self.hasKvMax, self.kvMax),
-            capacity: try known("digests.capacity", self.hasCapacity, self.capacity),
-            freeSeats: self.hasFreeSeats ? Int(self.freeSeats) : nil,
-            unloadedTTFT: try known("digests.unloaded_ttft", self.hasUnloadedTtft, self.unloadedTtft),
-            queueScale: try known("digests.queue_scale", self.hasQueueScale, self.queueScale),
-            requestRate: try WireError.quantity("digests.request_rate", Double(self.requestRate)),
-            promptTokenRate: try WireError.quantity("digests.prompt_token_rate", Double(self.promptTokenRate)),
-            generationTokenRate: try WireError.quantity(
-                "digests.generation_token_rate",
-                Double(self.generationTokenRate)
-            )
-        )
+        let pool = try WireError.checking("digests.pool") { () throws(InvalidName) in try PoolName(self.pool) }
+        return try PackedDigest.digest(of: pool, from: [UInt8](self.packed))
     }
 }
 

@@ -40,7 +40,7 @@ struct AgentConfigurationTests {
     @Test("says what to read, how often, and whom to tell")
     func reads() throws {
         let read = try configuration()
-        #expect(read.cluster.text == "us-east-a" && read.interval == 1 && read.scrapeInterval == 0.2)
+        #expect(read.cluster.text == "us-east-a" && read.interval == 1 && read.pace == ScrapePace())
         #expect(read.pools.map(\.engine) == [MetricsProfile.vllm] && read.pools[0].endpoints.count == 2)
         #expect(try configuration(file.replacing("engine: vllm", with: "engine: auto")).pools[0].engine == nil)
     }
@@ -103,6 +103,8 @@ struct AgentConfigurationTests {
             ),
             ("127.0.0.1:8001", "{address: 127.0.0.1:8001, port: 1}", "pools[0].endpoints[1].port: is unknown"),
             ("127.0.0.1:8001", "127.0.0.1:8000", "pools: 127.0.0.1:8000 stands in default/llama and in default/llama"),
+            ("agent: us-east-a-0", "scrapeIntervalBusy: 0.3\nagent: a", "scrapeIntervalBusy: \"0.3\" is not valid"),
+            ("agent: us-east-a-0", "scrapeIntervalIdle: 0.1\nagent: a", "scrapeIntervalIdle: \"0.1\" is not valid"),
             ("maxNumSeqs: 16", "maxNumSeqs: 0", "pools[0].maxNumSeqs: \"0\" is not valid: use a whole number from 1"),
         ]
     )
@@ -195,6 +197,58 @@ struct AgentTests {
         #expect(!self.agent.isRegistered)
         self.agent.beat()
         #expect(self.agent.frames.current == nil)
+    }
+
+    @Test("says nothing of an engine that stopped answering: no gauge, no field and no sample stays as it was")
+    func noFrozenGauge() async throws {
+        func told() -> [String] {
+            self.agent.metrics().split(separator: "\n").map(String.init)
+                .filter { $0.hasPrefix("isobar_agent_pool_") && !$0.contains("endpoints_") }
+        }
+        try self.register(1)
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
+        #expect(told().contains(#"isobar_agent_pool_running{pool="default/llama"} 3.0"#))
+        for _ in 0..<3 { self.agent.scraped(self.endpoints[0], .failure(.timeout)) }
+        #expect(told() == [])
+        self.agent.beat()
+        self.agent.showSamples()
+        let digest = try #require(try self.frame()?.digests.first)
+        let blind = PoolDigest(
+            pool: digest.pool,
+            state: .down,
+            trouble: .blind,
+            endpointsReady: 0,
+            endpointsKnown: 2
+        )
+        #expect(digest == blind)
+        #expect(self.agent.batches.current?.first?.samples.allSatisfy { $0.load == nil } == true)
+        let status = self.agent.status().pools[0]
+        #expect(status.state == "down" && status.trouble == "blind" && status.capacity == nil)
+        #expect(status.endpoints.allSatisfy { $0.running == nil && $0.waiting == nil && $0.kv_use == nil })
+        // The page's own age goes on, and an endpoint that was never read has none.
+        #expect(status.endpoints[0].age_seconds ?? -1 >= 0 && status.endpoints[1].age_seconds == nil)
+    }
+
+    @Test("gives its incarnation up when a hub keeps dropping its frames as not newer, and asks for another")
+    func superseded() throws {
+        try self.register(7)
+        self.agent.beat()
+        let id = try #require(try self.frame()?.id)
+        self.agent.refused(id, reason: "stale")
+        self.agent.refused(id, reason: "stale")
+        self.agent.accepted(id)
+        for _ in 0..<2 { self.agent.refused(id, reason: "stale") }
+        self.agent.refused(id, reason: "full")
+        #expect(self.agent.isRegistered)
+        self.agent.refused(id, reason: "stale")
+        #expect(!self.agent.isRegistered)
+        self.agent.beat()
+        #expect(try self.frame()?.id == id)
+        try self.register(9)
+        // Refusals of frames from before do not count against the new one.
+        for _ in 0..<5 { self.agent.refused(id, reason: "stale") }
+        self.agent.beat()
+        #expect(try self.frame()?.id.incarnation == 9)
     }
 
     @Test("shows gateways every endpoint, with no load for one that does not answer")

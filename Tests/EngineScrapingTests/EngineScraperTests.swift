@@ -196,7 +196,7 @@ extension Result where Success == EngineReading, Failure == ScrapeFault {
                     let loop = ScrapeLoop(
                         endpoints: [good, hanging],
                         scraper: EngineScraper(client: client, deadline: .milliseconds(200)),
-                        period: 0.02
+                        pace: ScrapePace(usual: 0.02, busy: 0.02, idle: 0.02)
                     ) { endpoint, result in report.yield((endpoint, result)) }
 
                     var pool = PoolObserver(pool: try PoolName("chat"), endpoints: [good, hanging])

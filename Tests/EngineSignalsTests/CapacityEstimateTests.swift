@@ -69,7 +69,7 @@ import Testing
     @Test func `is not there before anything was served`() {
         var tracker = EndpointTracker(endpoint: endpoint(1))
         for second in 0..<30 { _ = tracker.read(reading(running: 0, [.finished: 0]), now: Double(second)) }
-        #expect(tracker.lastWindow != nil)
+        #expect(tracker.window(now: 29) != nil)
         #expect(tracker.capacity == nil)
     }
 

@@ -40,7 +40,7 @@ import Testing
         var engine = SteadyEngine(rate: 4)
         var tracker = EndpointTracker(endpoint: endpoint(1))
         for _ in 0..<8 { _ = tracker.read(engine.next(), now: engine.now) }
-        let window = try #require(tracker.lastWindow)
+        let window = try #require(tracker.window(now: engine.now))
         #expect(abs(window.length - 1) < 0.21)
         #expect(abs(window.finished - 4) < 1e-6)
         #expect(abs((window.uncachedPrompt ?? 0) - 3200) < 1e-6)
@@ -52,10 +52,12 @@ import Testing
         var tracker = EndpointTracker(endpoint: endpoint(1))
         _ = tracker.read(reading(running: 1, [.finished: 1000]), now: 0)
         _ = tracker.read(reading(running: 1, [.finished: 2]), now: 1.5)
-        #expect(tracker.lastWindow == nil)
+        #expect(tracker.window(now: 1.5) == nil)
         #expect(tracker.restarts == 1 && tracker.upgrades == 0)
         _ = tracker.read(reading(running: 1, [.finished: 5]), now: 2.5)
-        #expect(tracker.lastWindow?.finished == 3)
+        #expect(tracker.window(now: 2.5)?.finished == 3)
+        _ = tracker.read(reading(running: 1, [.finished: 0]), now: 2.7)
+        #expect(tracker.window(now: 2.7) == nil)
     }
 
     @Test func `that restarts idle is told by its start time, though no counter fell`() {
@@ -104,7 +106,7 @@ import Testing
         var two = reading(running: 1, [.finished: 900])
         two.ranks = [RankReading(name: "0"), RankReading(name: "1")]
         _ = tracker.read(two, now: 1.5)
-        #expect(tracker.lastWindow == nil)
+        #expect(tracker.window(now: 1.5) == nil)
         #expect(tracker.restarts == 1)
     }
 

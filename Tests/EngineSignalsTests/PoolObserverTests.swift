@@ -14,11 +14,14 @@ import Testing
 
     @Test func `without a fresh endpoint is down and knows nothing`() {
         var pool = self.observer(1, 2)
-        let unknown = PoolDigest(pool: self.name, state: .down, endpointsReady: 0, endpointsKnown: 2)
-        #expect(pool.digest(now: 0) == unknown)
+        func unknown(_ trouble: PoolTrouble) -> PoolDigest {
+            PoolDigest(pool: self.name, state: .down, trouble: trouble, endpointsReady: 0, endpointsKnown: 2)
+        }
+        #expect(pool.digest(now: 0) == unknown(.unread))
         pool.take(.success(reading(running: 4)), from: endpoint(1), now: 0)
         #expect(pool.digest(now: 0).state == .active)
-        #expect(pool.digest(now: 10) == unknown)
+        #expect(pool.digest(now: 0).trouble == nil)
+        #expect(pool.digest(now: 10) == unknown(.blind))
     }
 
     @Test func `counts fresh endpoints only`() {
@@ -30,6 +33,7 @@ import Testing
         #expect(digest.endpointsReady == 2 && digest.endpointsKnown == 3)
         #expect(digest.running == 10 && digest.waiting == 2)
         #expect(digest.kvMean == 0.55 && digest.kvMax == 0.9)
+        #expect(digest.readingAge == 1)
         #expect(digest.capacity == nil && digest.freeSeats == nil && digest.unloadedTTFT == nil)
         let later = pool.digest(now: 2.5)
         #expect(later.endpointsReady == 1 && later.running == 6)
@@ -61,8 +65,9 @@ import Testing
         #expect(abs((three.capacity ?? 0) - 0.95 * (capacities[0] + capacities[1] + least)) < 1e-9)
         #expect(two.freeSeats == (64 - 8) + (64 - 16))
         #expect(three.freeSeats == (64 - 8) + (64 - 16) + 64)
-        #expect(abs(two.requestRate - 12) < 1e-6)
-        #expect(abs(two.promptTokenRate - 9600) < 1e-3 && abs(two.generationTokenRate - 1200) < 1e-3)
+        #expect(abs((two.requestRate ?? 0) - 12) < 1e-6)
+        #expect(abs((two.promptTokenRate ?? 0) - 9600) < 1e-3)
+        #expect(abs((two.generationTokenRate ?? 0) - 1200) < 1e-3)
         #expect(abs((two.unloadedTTFT ?? 0) - 0.05) < 1e-6)
         #expect(two.queueScale != nil)
     }

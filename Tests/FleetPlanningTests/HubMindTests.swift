@@ -78,6 +78,33 @@ import Testing
         #expect(late?[self.pool]?.clusters.count == 1)
     }
 
+    @Test func `a queue and a free seat of a silent cluster are not told for ever`() throws {
+        var mind = HubMind()
+        var frame = self.frame(self.east, 1)
+        frame.digests[0].waiting = 7
+        frame.digests[0].freeSeats = 3
+        try mind.digests.receive(frame, now: 0)
+        func told(now: Seconds) -> [Int] {
+            let plan = mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: now)
+            return (plan?[self.pool]?.clusters ?? []).flatMap { [$0.waiting, $0.freeSeats] }
+        }
+        #expect(told(now: 1) == [7, 3])
+        #expect(told(now: 5.1) == [0, 0])
+    }
+
+    @Test func `two agents of one cluster are one cluster to the plan`() throws {
+        var mind = HubMind()
+        try mind.digests.receive(self.frame(self.east, 1), now: 0)
+        var twin = self.frame(self.east, 1)
+        twin.agent = AgentName(unchecked: "twin")
+        twin.id.incarnation = 2
+        try mind.digests.receive(twin, now: 0)
+        let plan = mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: 0.5)
+        let clusters = plan?[self.pool]?.clusters ?? []
+        #expect(clusters.map(\.name.text) == ["east"])
+        #expect(clusters.first?.capacity == 10)
+    }
+
     @Test func `a lost endpoint is an alarm, a found one is not`() {
         #expect(self.frame(self.west, 1).isAlarming(after: nil))
         #expect(self.frame(self.west, 2, ready: 1).isAlarming(after: self.frame(self.west, 1)))

@@ -58,6 +58,129 @@ struct DigestBoardTests {
     }
 }
 
+@Suite("A cluster with two agents")
+struct TwinTests {
+    private func frame(
+        _ agent: String,
+        _ incarnation: UInt64,
+        _ sequence: UInt64,
+        ready: Int = 3,
+        running: Int = 10
+    ) throws -> DigestFrame {
+        DigestFrame(
+            id: FrameID(cluster: try ClusterName("a"), incarnation: incarnation, sequence: sequence),
+            region: try RegionName("us-east"),
+            agent: try AgentName(agent),
+            interval: 1,
+            digests: [
+                PoolDigest(
+                    pool: try PoolName("llama"),
+                    state: ready == 0 ? .down : .active,
+                    endpointsReady: ready,
+                    endpointsKnown: 3,
+                    running: running
+                )
+            ]
+        )
+    }
+
+    private func speaker(_ board: DigestBoard, now: Seconds) -> String? {
+        board.views(now: now).first?.frame.id.description
+    }
+
+    @Test("is one line of the view, and neither agent refuses the other, whoever registered last")
+    func noDoubleCounting() throws {
+        var board = DigestBoard()
+        for second in 1...20 {
+            try board.receive(try self.frame("a-0", 1, UInt64(second)), now: Seconds(second))
+            try board.receive(try self.frame("a-1", 2, UInt64(second)), now: Seconds(second) + 0.5)
+            let views = board.views(now: Seconds(second) + 0.9)
+            #expect(views.count == 1)
+            #expect(views.flatMap { $0.frame.digests.map(\.running) } == [10])
+        }
+        // The one that has learned for longest speaks.
+        #expect(self.speaker(board, now: 20.9) == "a@1.20")
+        #expect(board.agents(of: try ClusterName("a"), now: 20.9).map(\.frame.agent.text) == ["a-0", "a-1"])
+    }
+
+    @Test("loses one agent and has a frame that is at most one digest period late", arguments: [0, 1] as [UInt64])
+    func loss(dead: UInt64) throws {
+        for seed in 0..<50 as Range<UInt64> {
+            var dice = SeededGenerator(seed: seed)
+            let phases = [Double.random(in: 0..<1, using: &dice), Double.random(in: 0..<1, using: &dice)]
+            let death = Double.random(in: 5..<7, using: &dice)
+            var board = DigestBoard()
+            var oldest = 0.0
+            for tick in 0..<1_200 {
+                let now = Seconds(tick) / 100
+                for agent in 0...1 as ClosedRange<UInt64> where agent != dead || now < death {
+                    let beat = now - phases[Int(agent)]
+                    guard beat >= 0, Int(beat * 100 + 0.5) % 100 == 0 else { continue }
+                    try board.receive(try self.frame("a-\(agent)", agent + 1, UInt64(tick) + 1), now: now)
+                }
+                if now > 2 { oldest = max(oldest, board.views(now: now).first?.age ?? .infinity) }
+            }
+            // One period is the age of any frame just before the next; one more is what the loss may cost.
+            #expect(oldest <= 2, "seed \(seed)")
+            #expect(self.speaker(board, now: 12)?.hasPrefix("a@\(2 - dead).") == true, "seed \(seed)")
+        }
+    }
+
+    @Test("keeps its endpoints when one agent is cut off from them, and loses them when both are")
+    func blindTwin() throws {
+        var board = DigestBoard()
+        try board.receive(try self.frame("a-0", 1, 1), now: 0)
+        try board.receive(try self.frame("a-1", 2, 1), now: 0)
+        try board.receive(try self.frame("a-0", 1, 2, ready: 0), now: 0.5)
+        #expect(self.speaker(board, now: 0.6) == "a@2.1")
+        try board.receive(try self.frame("a-1", 2, 2, ready: 0), now: 0.9)
+        #expect(board.views(now: 1).first?.frame.digests[0].state == .down)
+        // An agent that died does not vouch for endpoints for ever.
+        try board.receive(try self.frame("a-1", 2, 3, ready: 3), now: 1)
+        for beat in 2...5 {
+            try board.receive(try self.frame("a-0", 1, UInt64(beat) + 1, ready: 0), now: Seconds(beat))
+        }
+        #expect(board.views(now: 5.1).first?.frame.digests[0].state == .down)
+    }
+
+    @Test("an agent that comes back with a new incarnation joins, and does not take over")
+    func restart() throws {
+        var board = DigestBoard()
+        try board.receive(try self.frame("a-0", 1, 9), now: 0)
+        try board.receive(try self.frame("a-1", 2, 9), now: 0.5)
+        try board.receive(try self.frame("a-0", 3, 1), now: 1)
+        #expect(self.speaker(board, now: 1.1) == "a@2.9")
+        #expect(throws: FrameRefusal.stale) { try board.receive(try self.frame("a-0", 1, 10), now: 1.2) }
+    }
+
+    @Test("whatever the order of the frames, the same agent speaks")
+    func joins() throws {
+        var frames: [DigestFrame] = []
+        for agent in 0...3 as ClosedRange<UInt64> {
+            for sequence in 1...4 as ClosedRange<UInt64> {
+                frames.append(try self.frame("a-\(agent)", agent + 1, sequence, ready: Int(sequence + agent) % 3))
+            }
+        }
+        var speakers: Set<String> = []
+        for seed in 0..<100 as Range<UInt64> {
+            var dice = SeededGenerator(seed: seed)
+            var board = DigestBoard()
+            for frame in frames.shuffled(using: &dice) { _ = try? board.receive(frame, now: 0) }
+            speakers.insert(self.speaker(board, now: 0.5) ?? "")
+        }
+        #expect(speakers == ["a@2.4"])
+    }
+
+    @Test("has room for eight agents; a name left behind makes room, one that speaks does not")
+    func bounded() throws {
+        var board = DigestBoard()
+        for agent in 0..<8 { try board.receive(try self.frame("a-\(agent)", UInt64(agent) + 1, 1), now: 0) }
+        #expect(throws: FrameRefusal.full) { try board.receive(try self.frame("b", 9, 1), now: 1) }
+        try board.receive(try self.frame("b", 9, 2), now: 2)
+        #expect(board.agents(of: try ClusterName("a"), now: 2).count == 8)
+    }
+}
+
 @Suite("The board of demand")
 struct DemandBoardTests {
     private func report(

@@ -103,6 +103,36 @@ struct RouterTests {
         #expect(try (0..<50).map { _ in try scene.pick() }.allSatisfy { $0.target != scene.endpoints[0] })
     }
 
+    @Test("an endpoint that one of two agents cannot read stays, until the other one cannot either")
+    func twins() throws {
+        var scene = try Scene()
+        func usable() -> Int { scene.router.usableEndpoints(of: scene.pool, now: scene.now) }
+        func say(_ waiting: Int?, age: Seconds) {
+            let samples = scene.endpoints.map { endpoint in
+                EndpointSample(
+                    endpoint: endpoint,
+                    load: waiting.map { EndpointLoad(running: 1, waiting: $0, kvUse: nil) },
+                    takenAt: scene.now - age
+                )
+            }
+            scene.router.observe(
+                SampleBatch(cluster: scene.near, region: scene.router.region, pool: scene.pool, samples: samples)
+            )
+        }
+        for round in 0..<100 {
+            scene.now += 0.1
+            say(nil, age: 0)
+            if round > 0 { #expect(usable() == 2, "round \(round)") }
+            say(0, age: 0.15)
+            #expect(usable() == 2, "round \(round)")
+        }
+        for _ in 0..<12 {
+            scene.now += 0.1
+            say(nil, age: 0)
+        }
+        #expect(usable() == 0)
+    }
+
     @Test("when the agent is silent the endpoints are judged by their answers")
     func silentAgent() throws {
         var scene = try Scene()

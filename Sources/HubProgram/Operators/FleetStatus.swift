@@ -133,8 +133,10 @@ extension Isobar_V1_ClusterStatus {
         self.interval = frame.interval
         self.endpointsReady = UInt32(clamping: frame.digests.reduce(0) { $0 + $1.endpointsReady })
         self.endpointsKnown = UInt32(clamping: frame.digests.reduce(0) { $0 + $1.endpointsKnown })
-        self.running = UInt32(clamping: frame.digests.reduce(0) { $0 + $1.running })
-        self.waiting = UInt32(clamping: frame.digests.reduce(0) { $0 + $1.waiting })
+        // What no pool tells is unknown, and left out.
+        let (running, waiting) = (frame.digests.compactMap(\.running), frame.digests.compactMap(\.waiting))
+        if !running.isEmpty { self.running = UInt32(clamping: running.reduce(0, +)) }
+        if !waiting.isEmpty { self.waiting = UInt32(clamping: waiting.reduce(0, +)) }
         let capacities = frame.digests.compactMap(\.capacity)
         if !capacities.isEmpty { self.capacity = capacities.reduce(0, +) }
         let states = Set(

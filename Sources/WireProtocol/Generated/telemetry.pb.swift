@@ -184,7 +184,7 @@ package nonisolated struct Isobar_V1_FrameAcknowledgement: Sendable {
   fileprivate var _id: Isobar_V1_FrameID? = nil
 }
 
-/// Absent optional fields are unknown, never zero. Times are in seconds, rates per second.
+/// One pool of a frame.
 package nonisolated struct Isobar_V1_PoolDigest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -192,86 +192,12 @@ package nonisolated struct Isobar_V1_PoolDigest: Sendable {
 
   package var pool: String = String()
 
-  package var state: Isobar_V1_ClusterState = .unspecified
-
-  package var endpointsReady: UInt32 = 0
-
-  package var endpointsKnown: UInt32 = 0
-
-  package var running: UInt32 = 0
-
-  package var waiting: UInt32 = 0
-
-  package var kvMean: Float {
-    get {_kvMean ?? 0}
-    set {_kvMean = newValue}
-  }
-  /// Returns true if `kvMean` has been explicitly set.
-  package var hasKvMean: Bool {self._kvMean != nil}
-  /// Clears the value of `kvMean`. Subsequent reads from it will return its default value.
-  package mutating func clearKvMean() {self._kvMean = nil}
-
-  package var kvMax: Float {
-    get {_kvMax ?? 0}
-    set {_kvMax = newValue}
-  }
-  /// Returns true if `kvMax` has been explicitly set.
-  package var hasKvMax: Bool {self._kvMax != nil}
-  /// Clears the value of `kvMax`. Subsequent reads from it will return its default value.
-  package mutating func clearKvMax() {self._kvMax = nil}
-
-  package var capacity: Float {
-    get {_capacity ?? 0}
-    set {_capacity = newValue}
-  }
-  /// Returns true if `capacity` has been explicitly set.
-  package var hasCapacity: Bool {self._capacity != nil}
-  /// Clears the value of `capacity`. Subsequent reads from it will return its default value.
-  package mutating func clearCapacity() {self._capacity = nil}
-
-  package var freeSeats: UInt32 {
-    get {_freeSeats ?? 0}
-    set {_freeSeats = newValue}
-  }
-  /// Returns true if `freeSeats` has been explicitly set.
-  package var hasFreeSeats: Bool {self._freeSeats != nil}
-  /// Clears the value of `freeSeats`. Subsequent reads from it will return its default value.
-  package mutating func clearFreeSeats() {self._freeSeats = nil}
-
-  package var unloadedTtft: Float {
-    get {_unloadedTtft ?? 0}
-    set {_unloadedTtft = newValue}
-  }
-  /// Returns true if `unloadedTtft` has been explicitly set.
-  package var hasUnloadedTtft: Bool {self._unloadedTtft != nil}
-  /// Clears the value of `unloadedTtft`. Subsequent reads from it will return its default value.
-  package mutating func clearUnloadedTtft() {self._unloadedTtft = nil}
-
-  package var queueScale: Float {
-    get {_queueScale ?? 0}
-    set {_queueScale = newValue}
-  }
-  /// Returns true if `queueScale` has been explicitly set.
-  package var hasQueueScale: Bool {self._queueScale != nil}
-  /// Clears the value of `queueScale`. Subsequent reads from it will return its default value.
-  package mutating func clearQueueScale() {self._queueScale = nil}
-
-  package var requestRate: Float = 0
-
-  package var promptTokenRate: Float = 0
-
-  package var generationTokenRate: Float = 0
+  /// Fixed-point, at most 96 bytes, laid out in docs/reference/digest.md: the same bytes whatever carries them.
+  package var packed: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
-
-  fileprivate var _kvMean: Float? = nil
-  fileprivate var _kvMax: Float? = nil
-  fileprivate var _capacity: Float? = nil
-  fileprivate var _freeSeats: UInt32? = nil
-  fileprivate var _unloadedTtft: Float? = nil
-  fileprivate var _queueScale: Float? = nil
 }
 
 package nonisolated struct Isobar_V1_WatchSamples: Sendable {
@@ -642,7 +568,7 @@ nonisolated extension Isobar_V1_FrameAcknowledgement: SwiftProtobuf.Message, Swi
 
 nonisolated extension Isobar_V1_PoolDigest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PoolDigest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}state\0\u{3}endpoints_ready\0\u{3}endpoints_known\0\u{1}running\0\u{1}waiting\0\u{3}kv_mean\0\u{3}kv_max\0\u{1}capacity\0\u{3}free_seats\0\u{3}unloaded_ttft\0\u{3}queue_scale\0\u{3}request_rate\0\u{3}prompt_token_rate\0\u{3}generation_token_rate\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{2}\u{f}packed\0\u{c}\u{2}\u{e}")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -651,94 +577,25 @@ nonisolated extension Isobar_V1_PoolDigest: SwiftProtobuf.Message, SwiftProtobuf
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.pool) }()
-      case 2: try { try decoder.decodeSingularEnumField(value: &self.state) }()
-      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.endpointsReady) }()
-      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.endpointsKnown) }()
-      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.running) }()
-      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
-      case 7: try { try decoder.decodeSingularFloatField(value: &self._kvMean) }()
-      case 8: try { try decoder.decodeSingularFloatField(value: &self._kvMax) }()
-      case 9: try { try decoder.decodeSingularFloatField(value: &self._capacity) }()
-      case 10: try { try decoder.decodeSingularUInt32Field(value: &self._freeSeats) }()
-      case 11: try { try decoder.decodeSingularFloatField(value: &self._unloadedTtft) }()
-      case 12: try { try decoder.decodeSingularFloatField(value: &self._queueScale) }()
-      case 13: try { try decoder.decodeSingularFloatField(value: &self.requestRate) }()
-      case 14: try { try decoder.decodeSingularFloatField(value: &self.promptTokenRate) }()
-      case 15: try { try decoder.decodeSingularFloatField(value: &self.generationTokenRate) }()
+      case 16: try { try decoder.decodeSingularBytesField(value: &self.packed) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.pool.isEmpty {
       try visitor.visitSingularStringField(value: self.pool, fieldNumber: 1)
     }
-    if self.state != .unspecified {
-      try visitor.visitSingularEnumField(value: self.state, fieldNumber: 2)
-    }
-    if self.endpointsReady != 0 {
-      try visitor.visitSingularUInt32Field(value: self.endpointsReady, fieldNumber: 3)
-    }
-    if self.endpointsKnown != 0 {
-      try visitor.visitSingularUInt32Field(value: self.endpointsKnown, fieldNumber: 4)
-    }
-    if self.running != 0 {
-      try visitor.visitSingularUInt32Field(value: self.running, fieldNumber: 5)
-    }
-    if self.waiting != 0 {
-      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 6)
-    }
-    try { if let v = self._kvMean {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 7)
-    } }()
-    try { if let v = self._kvMax {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 8)
-    } }()
-    try { if let v = self._capacity {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 9)
-    } }()
-    try { if let v = self._freeSeats {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 10)
-    } }()
-    try { if let v = self._unloadedTtft {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 11)
-    } }()
-    try { if let v = self._queueScale {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 12)
-    } }()
-    if self.requestRate.bitPattern != 0 {
-      try visitor.visitSingularFloatField(value: self.requestRate, fieldNumber: 13)
-    }
-    if self.promptTokenRate.bitPattern != 0 {
-      try visitor.visitSingularFloatField(value: self.promptTokenRate, fieldNumber: 14)
-    }
-    if self.generationTokenRate.bitPattern != 0 {
-      try visitor.visitSingularFloatField(value: self.generationTokenRate, fieldNumber: 15)
+    if !self.packed.isEmpty {
+      try visitor.visitSingularBytesField(value: self.packed, fieldNumber: 16)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Isobar_V1_PoolDigest, rhs: Isobar_V1_PoolDigest) -> Bool {
     if lhs.pool != rhs.pool {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.endpointsReady != rhs.endpointsReady {return false}
-    if lhs.endpointsKnown != rhs.endpointsKnown {return false}
-    if lhs.running != rhs.running {return false}
-    if lhs.waiting != rhs.waiting {return false}
-    if lhs._kvMean != rhs._kvMean {return false}
-    if lhs._kvMax != rhs._kvMax {return false}
-    if lhs._capacity != rhs._capacity {return false}
-    if lhs._freeSeats != rhs._freeSeats {return false}
-    if lhs._unloadedTtft != rhs._unloadedTtft {return false}
-    if lhs._queueScale != rhs._queueScale {return false}
-    if lhs.requestRate != rhs.requestRate {return false}
-    if lhs.promptTokenRate != rhs.promptTokenRate {return false}
-    if lhs.generationTokenRate != rhs.generationTokenRate {return false}
+    if lhs.packed != rhs.packed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -49,7 +49,7 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver telemetry)  ## Run every benchmark
+bench: $(addprefix bench-,solver telemetry seal)  ## Run every benchmark
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench

@@ -336,7 +336,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver", "WireProtocol"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,

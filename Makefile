@@ -49,7 +49,7 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver telemetry agent hub)  ## Run every benchmark
+bench: $(addprefix bench-,solver telemetry agent seal hub)  ## Run every benchmark
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2

@@ -350,7 +350,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver", "WireProtocol"],
         products: [.argumentParser, .nioCore, .nioPosix],
         isTested: false,
         isExecutable: true,

@@ -72,8 +72,10 @@ struct PlanRecord: Sendable {
 
     /// Reads the plan that stands, to go on from it in the epoch of a term.
     ///
-    /// - Parameter term: The revision at which the leader's key came to be; greater than that of any leader before.
-    ///   The epoch is this above the store's ``EpochFloor``.
+    /// - Parameters:
+    ///   - store: Where it stands.
+    ///   - term: The revision at which the leader's key came to be; greater than that of any leader before. The epoch
+    ///     is this above the store's ``EpochFloor``.
     /// - Returns: The record, and the plan that the last leader left.
     /// - Throws: ``StoreError``, or ``StoredStateError`` for a plan that this version cannot read.
     static func open(_ store: any StateStore, term: UInt64) async throws -> (record: PlanRecord, plan: Plan?) {

@@ -126,6 +126,7 @@ struct FindingTests {
     private static func status() -> Isobar_V1_FleetStatus {
         var status = Isobar_V1_FleetStatus()
         status.tick = 1
+        status.leader = "hub-0"
         status.store.kind = "sqlite"
         status.store.healthy = true
         status.plan.epoch = 1
@@ -154,7 +155,7 @@ struct FindingTests {
     @Test("a fleet that is well has one finding a check, all of them ok")
     func well() {
         #expect(Self.seen(Self.status()) == [])
-        #expect(Findings.all(Self.status(), ResourceSet()).count == 7)
+        #expect(Findings.all(Self.status(), ResourceSet()).count == 8)
     }
 
     @Test("what is wrong is named, with what to do")
@@ -188,6 +189,6 @@ struct FindingTests {
     func empty() {
         var status = Isobar_V1_FleetStatus()
         status.store.healthy = true
-        #expect(Self.seen(status) == ["failed plan ", "failed agents ", "warning gateways "])
+        #expect(Self.seen(status) == ["failed leader ", "failed plan ", "failed agents ", "warning gateways "])
     }
 }

@@ -7,8 +7,8 @@ import WireProtocol
 /// A check without anything to tell is one finding that is `ok`.
 enum Findings {
     static func all(_ status: Isobar_V1_FleetStatus, _ set: ResourceSet) -> [Isobar_V1_Finding] {
-        self.store(status) + self.plan(status) + self.agents(status, set) + self.gateways(status) + self.pools(status)
-            + self.regions(status) + self.resources(status, set)
+        self.store(status) + self.leader(status) + self.plan(status) + self.agents(status, set) + self.gateways(status)
+            + self.pools(status) + self.regions(status) + self.resources(status, set)
     }
 
     private enum Level: String {
@@ -54,6 +54,16 @@ enum Findings {
         }
         let write = store.hasWrite ? "wrote the last plan in \(Spelled.seconds(store.write))" : "answers"
         return [finding("store", .ok, store.kind, write)]
+    }
+
+    private static func leader(_ status: Isobar_V1_FleetStatus) -> [Isobar_V1_Finding] {
+        guard status.leader.isEmpty else {
+            let others = status.replicas.count - 1
+            let reason = others > 0 ? "leads, \(others) more would take over" : "leads"
+            return [finding("leader", .ok, status.leader, reason)]
+        }
+        let fix = "wait for a lease's length; then look at the store: without it nobody can be elected"
+        return [finding("leader", .failed, "", "nobody leads: the plan in force stays as it is", fix: fix)]
     }
 
     private static func plan(_ status: Isobar_V1_FleetStatus) -> [Isobar_V1_Finding] {

@@ -16,7 +16,7 @@ struct HubDesk: OperatorDesk {
 
     let hub: Hub
     let store: any StateStore
-    /// Where this hub listens: its name in answers.
+    /// This replica's name among the others.
     let name: String
     let tick: Seconds
     let book: ResourceBook

@@ -6,8 +6,10 @@ BUILD       := $(SWIFT) build -j $(JOBS) -c $(CONFIG) --scratch-path .build$(if 
 ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
+SEEDS       ?= 10000
+FIRST_SEED  ?= 1
 
-.PHONY: help setup build run test core lint format bench bench-report demo-check evaluate clean
+.PHONY: help setup build run test core lint format bench bench-report gossip-seeds demo-check evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ bench: $(addprefix bench-,solver)  ## Run every benchmark
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@.build-release/release/isobar-bench $*
+
+gossip-seeds: build  ## Hold the gossip to its invariants under random faults: SEEDS=10000 FIRST_SEED=1
+	$(ISOBAR) simulate gossip-seeds --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report

@@ -5,7 +5,7 @@ package struct SimulateCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Try policies on a fleet in virtual time.",
-        subcommands: [SimulateFleetCommand.self]
+        subcommands: [SimulateFleetCommand.self, SimulateGossipCommand.self, GossipSeedsCommand.self]
     )
 
     package init() {}

@@ -7,8 +7,11 @@ ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
 PAGES       ?= 1000000
+SEEDS       ?= 10000
+FIRST_SEED  ?= 1
 
-.PHONY: help setup build run test core fuzz-exposition lint format bench bench-agent bench-hub bench-report capacity-report demo-check e2e-vllm evaluate clean
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-hub bench-report \
+	capacity-report demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +78,9 @@ $(PYTHON):
 bench-telemetry: $(PYTHON)  ## Measure the reader of metrics pages, on one core
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@taskset -c 0 .build-release/release/isobar-bench telemetry --python $(PYTHON)
+
+gossip-seeds: build  ## Hold the gossip to its invariants under random faults: SEEDS=10000 FIRST_SEED=1
+	$(ISOBAR) simulate gossip-seeds --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report

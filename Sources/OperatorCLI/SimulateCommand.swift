@@ -4,8 +4,11 @@ package import ArgumentParser
 package struct SimulateCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "simulate",
-        abstract: "Try policies on a fleet in virtual time, and what agents learn.",
-        subcommands: [SimulateFleetCommand.self, SimulateCapacityCommand.self]
+        abstract: "Try policies on a fleet in virtual time, what agents learn, and gossip.",
+        subcommands: [
+            SimulateFleetCommand.self, SimulateCapacityCommand.self, SimulateGossipCommand.self,
+            GossipSeedsCommand.self,
+        ]
     )
 
     package init() {}

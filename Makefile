@@ -7,7 +7,7 @@ ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
 
-.PHONY: help setup build run test core lint format bench bench-report demo-check evaluate clean
+.PHONY: help setup build run test core lint format bench bench-pick bench-report demo-check evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,16 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver)  ## Run every benchmark
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@.build-release/release/isobar-bench $*
+
+bench-pick:  ## One request's choice, with its allocations counted
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@clang -O2 -shared -fPIC -o .build-release/count-allocations.so testenv/benchmarks/count-allocations.c
+	@LD_PRELOAD=.build-release/count-allocations.so .build-release/release/isobar-bench pick
 
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report

@@ -73,7 +73,13 @@ struct Room {
         let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
         let target: Target =
             self.isExecutable
-            ? .executableTarget(name: self.name, dependencies: dependencies, path: self.path, swiftSettings: strict)
+            ? .executableTarget(
+                name: self.name,
+                dependencies: dependencies,
+                path: self.path,
+                exclude: self.exclude,
+                swiftSettings: strict
+            )
             : .target(
                 name: self.name,
                 dependencies: dependencies,
@@ -123,7 +129,13 @@ let rooms: [Room] = [
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
-    Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(
+        name: "RequestRouting",
+        floor: .thinking,
+        uses: ["FleetModel"],
+        products: [.deque],
+        testUses: ["TestKit"]
+    ),
     Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
 
     // Doors
@@ -249,7 +261,8 @@ let rooms: [Room] = [
             "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix],
-        testUses: ["TestKit"]
+        testUses: ["TestKit"],
+        testProducts: [.nioHTTP1]
     ),
     Room(
         name: "DemoProgram",
@@ -294,10 +307,11 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["FleetModel", "WeightSolver"],
+        uses: ["FleetModel", "RequestRouting", "WeightSolver"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,
+        exclude: ["count-allocations.c"],
         path: "testenv/benchmarks"
     ),
 ]

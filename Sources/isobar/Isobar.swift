@@ -19,7 +19,10 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
-            CommandGroup(name: "Look and ask:", subcommands: [SolveCommand.self, SimulateCommand.self]),
+            CommandGroup(
+                name: "Look and ask:",
+                subcommands: [PickCommand.self, SolveCommand.self, SimulateCommand.self]
+            ),
         ]
     )
 }

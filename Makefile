@@ -6,11 +6,12 @@ BUILD       := $(SWIFT) build -j $(JOBS) -c $(CONFIG) --scratch-path .build$(if 
 ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
 TRACE       := testenv/traces/azure2023_conv_2000.csv
 AZURE       ?= $(TRACE)
+PAGES       ?= 1000000
 
-.PHONY: help setup build run test core lint format bench bench-pick bench-report demo-check evaluate clean
+.PHONY: help setup build run test core fuzz-exposition lint format bench bench-pick bench-report demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## Install what the build needs (Debian 12; needs root)
 	testenv/setup
@@ -35,6 +36,10 @@ test:  ## Build and run every test (debug)
 core:  ## Build and test only the pure rooms: seconds, and no package but Collections
 	HOUSE=core $(SWIFT) test -j $(JOBS) --scratch-path .build-core --disable-xctest
 
+fuzz-exposition:  ## Read PAGES=1000000 mutated metrics pages, every access checked
+	HOUSE=Exposition $(SWIFT) build -j $(JOBS) --scratch-path .build-house --build-tests
+	HOUSE=Exposition PAGES=$(PAGES) $(SWIFT) test --skip-build --scratch-path .build-house --disable-xctest --filter MutationTests
+
 lint:  ## Check the format of everything that is not generated
 	$(SWIFT) format lint --strict --parallel Package.swift $$(git ls-files '*.swift' | grep -v -e /Generated/ -e '^Package.swift')
 
@@ -44,7 +49,7 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,pick solver)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry)  ## Run every benchmark
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
@@ -55,12 +60,25 @@ bench-pick:  ## One request's choice, with its allocations counted
 	@clang -O2 -shared -fPIC -o .build-release/count-allocations.so testenv/benchmarks/count-allocations.c
 	@LD_PRELOAD=.build-release/count-allocations.so .build-release/release/isobar-bench pick
 
+PYTHON      := .build-python/bin/python
+
+$(PYTHON):
+	python3 -m venv .build-python
+	$(PYTHON) -m pip install -q prometheus_client==0.26.0
+
+bench-telemetry: $(PYTHON)  ## Measure the reader of metrics pages, on one core
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@taskset -c 0 .build-release/release/isobar-bench telemetry --python $(PYTHON)
+
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report
+
+e2e-vllm: build  ## Read a real vLLM: VLLM_SERVE names a program that serves a model on a port
+	testenv/e2e-vllm $(ISOBAR)
 
 evaluate:  ## Rewrite docs/evaluation.md: AZURE=trace.csv MOONCAKE=trace.jsonl
 	$(BUILD) --product isobar
 	testenv/evaluate --azure $(AZURE) --mooncake $(MOONCAKE)
 
 clean:  ## Remove what was built
-	rm -rf .build .build-release .build-core .build-house .build-plugins
+	rm -rf .build .build-release .build-core .build-house .build-plugins .build-python

@@ -26,6 +26,7 @@ struct Product {
     var dependency: Target.Dependency { .product(name: self.name, package: self.package) }
 
     static let argumentParser = Product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let asn1 = Product(name: "SwiftASN1", package: "swift-asn1")
     static let asyncHTTPClient = Product(name: "AsyncHTTPClient", package: "async-http-client")
     static let crypto = Product(name: "Crypto", package: "swift-crypto")
     static let deque = Product(name: "DequeModule", package: "swift-collections")
@@ -40,12 +41,16 @@ struct Product {
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHTTP2 = Product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
+    static let nioSSL = Product(name: "NIOSSL", package: "swift-nio-ssl")
     static let nioPosix = Product(name: "NIOPosix", package: "swift-nio")
+    static let nioTLS = Product(name: "NIOTLS", package: "swift-nio")
     static let protobuf = Product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let subprocess = Product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage = Product(name: "SystemPackage", package: "swift-system")
     static let unixSignals = Product(name: "UnixSignals", package: "swift-service-lifecycle")
+    static let x509 = Product(name: "X509", package: "swift-certificates")
     static let yams = Product(name: "Yams", package: "Yams")
 }
 
@@ -102,13 +107,22 @@ let rooms: [Room] = [
     // Words
     Room(name: "FleetModel", floor: .words, testUses: ["TestKit"]),
     Room(name: "Exposition", floor: .words, testUses: ["TestKit"]),
+    Room(name: "Resources", floor: .words, uses: ["FleetModel"]),
     Room(
         name: "WireProtocol",
         floor: .words,
         pure: false,
-        uses: ["FleetModel"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf],
+        uses: ["FleetModel", "Resources"],
+        products: [.protobuf, .grpcCore, .grpcProtobuf, .crypto],
         testUses: ["TestKit"],
+        exclude: ["proto"]
+    ),
+
+    Room(
+        name: "EtcdAPI",
+        floor: .words,
+        pure: false,
+        products: [.protobuf, .grpcCore, .grpcProtobuf],
         exclude: ["proto"]
     ),
 
@@ -136,14 +150,26 @@ let rooms: [Room] = [
         products: [.deque],
         testUses: ["TestKit"]
     ),
-    Room(name: "FleetPlanning", floor: .thinking, uses: ["FleetModel", "GossipCore", "WeightSolver"]),
+    Room(
+        name: "FleetPlanning",
+        floor: .thinking,
+        uses: ["FleetModel", "GossipCore", "Resources", "WeightSolver"]
+    ),
 
     // Doors
+    Room(
+        name: "CertificateAuthority",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel"],
+        products: [.asn1, .crypto, .systemPackage, .x509],
+        testUses: ["TestKit"]
+    ),
     Room(
         name: "ConfigurationFiles",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel"],
+        uses: ["FleetModel", "EngineSignals", "Resources"],
         products: [.yams]
     ),
     Room(
@@ -182,6 +208,15 @@ let rooms: [Room] = [
         testProducts: [.grpcInProcess]
     ),
     Room(
+        name: "OperatorLink",
+        floor: .doors,
+        pure: false,
+        uses: ["FleetModel", "WireProtocol"],
+        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
+        testUses: ["TestKit"],
+        testProducts: [.grpcInProcess]
+    ),
+    Room(
         name: "ReverseProxy",
         floor: .doors,
         pure: false,
@@ -201,12 +236,22 @@ let rooms: [Room] = [
         testUses: ["TestKit"]
     ),
     Room(
+        name: "StateStoreEtcd",
+        floor: .doors,
+        pure: false,
+        uses: ["EtcdAPI", "FleetModel", "StateStore"],
+        products: [.grpcCore, .grpcTransport, .nioCore, .nioHTTP2],
+        testUses: ["ProcessKit", "TestKit"],
+        testProducts: [.nioEmbedded]
+    ),
+    Room(
         name: "WireTransport",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel"],
-        products: [.grpcCore, .grpcTransport, .lifecycle],
-        testUses: ["TestKit", "GossipTransport", "WireProtocol"]
+        uses: ["FleetModel", "Exposition", "WireProtocol"],
+        products: [.asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioSSL, .nioTLS, .x509],
+        testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
+        testProducts: [.protobuf]
     ),
 
     // Programs
@@ -214,7 +259,7 @@ let rooms: [Room] = [
         name: "ProgramShell",
         floor: .programs,
         pure: false,
-        uses: ["ConfigurationFiles", "Observability"],
+        uses: ["ConfigurationFiles", "FleetModel", "Observability", "WireTransport"],
         products: [.argumentParser, .logging, .lifecycle, .unixSignals],
         testUses: ["TestKit"]
     ),
@@ -237,7 +282,7 @@ let rooms: [Room] = [
             "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
             "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient],
+        products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -246,10 +291,10 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
-            "Leadership", "Observability", "PlanStream", "ProgramShell", "StateStore", "StateStoreSQLite",
-            "WeightSolver", "WireProtocol", "WireTransport",
+            "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "StateStore",
+            "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .logging, .lifecycle],
+        products: [.argumentParser, .logging, .lifecycle, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -279,8 +324,12 @@ let rooms: [Room] = [
         name: "OperatorCLI",
         floor: .programs,
         pure: false,
-        uses: ["ConfigurationFiles", "EngineModel", "FleetModel", "FleetSimulator", "WeightSolver", "WorkloadTraces"],
-        products: [.argumentParser],
+        uses: [
+            "CertificateAuthority", "ConfigurationFiles", "EngineModel", "EngineScraping", "EngineSignals",
+            "FleetModel", "FleetSimulator", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "WeightSolver",
+            "WireProtocol", "WireTransport", "WorkloadTraces",
+        ],
+        products: [.argumentParser, .asyncHTTPClient, .grpcCore, .logging, .protobuf],
         testUses: ["TestKit"]
     ),
     Room(
@@ -296,6 +345,13 @@ let rooms: [Room] = [
     // Proving
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
+        name: "ProcessKit",
+        floor: .proving,
+        pure: false,
+        uses: ["TestKit"],
+        products: [.nioCore, .nioPosix, .subprocess, .systemPackage]
+    ),
+    Room(
         name: "FleetSimulator",
         floor: .proving,
         uses: [
@@ -307,7 +363,7 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["FleetModel", "RequestRouting", "WeightSolver"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "RequestRouting", "WeightSolver"],
         products: [.argumentParser],
         isTested: false,
         isExecutable: true,
@@ -364,10 +420,14 @@ let targets: [Target] =
 /// Every package by its identity; a build of a part of the house resolves only what that part uses.
 let packages: [(identity: String, dependency: Package.Dependency)] = [
     ("swift-argument-parser", .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")),
+    ("swift-asn1", .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4")),
+    ("swift-certificates", .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1")),
     ("swift-collections", .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")),
     ("swift-crypto", .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")),
     ("swift-log", .package(url: "https://github.com/apple/swift-log", from: "1.16.2")),
     ("swift-nio", .package(url: "https://github.com/apple/swift-nio", from: "2.101.2")),
+    ("swift-nio-http2", .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0")),
+    ("swift-nio-ssl", .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6")),
     ("swift-protobuf", .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: [])),
     ("swift-system", .package(url: "https://github.com/apple/swift-system", from: "1.6.0")),
     ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0")),

@@ -1,17 +1,21 @@
 import EngineSignals
 import FleetModel
+import GossipTransport
 import Logging
 import Observability
+import SwiftProtobuf
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// The agent's state behind one lock: readings come in, samples and frames go out.
 final class Agent: Sendable {
     struct State {
         var observers: [PoolObserver]
         let poolOf: [EndpointAddress: Int]
-        /// Set when the hub has given one; no frame leaves before.
+        /// Set when the hub has given one, with its seal; no frame leaves before.
         var incarnation: UInt64?
+        var seal: FrameSeal?
         var sequence: UInt64 = 0
         var lastSent: [PoolDigest] = []
         var lastSentAt: Seconds = -.infinity
@@ -26,16 +30,23 @@ final class Agent: Sendable {
 
     let configuration: AgentConfiguration
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
-    /// To every hub replica.
-    let frames = NewestWins<DigestFrame>()
+    /// To every hub replica: sealed once, the same bytes to each.
+    let frames = NewestWins<[UInt8]>()
     /// To the gateways of the region.
     let batches = NewestWins<[SampleBatch]>()
     private let state: Mutex<State>
 
-    init(configuration: AgentConfiguration, clock: MonotonicClock, logger: Logger) {
+    init(
+        configuration: AgentConfiguration,
+        clock: MonotonicClock,
+        links: LinkCredentials? = nil,
+        logger: Logger
+    ) {
         self.configuration = configuration
         self.clock = clock
+        self.links = links
         self.logger = logger
         var poolOf: [EndpointAddress: Int] = [:]
         for (index, pool) in configuration.pools.enumerated() {
@@ -108,13 +119,45 @@ final class Agent: Sendable {
         self.batches.send(batches)
     }
 
-    func registered(_ incarnation: UInt64) {
-        self.state.withLock { $0.incarnation = incarnation }
+    /// Begins an incarnation.
+    ///
+    /// - Throws: ``SealFault`` for a key that is none.
+    func registered(_ registration: AgentRegistration) throws(SealFault) {
+        let seal = try FrameSeal(
+            cluster: self.configuration.cluster,
+            incarnation: registration.incarnation,
+            key: registration.key
+        )
+        self.state.withLock { state in
+            state.incarnation = registration.incarnation
+            state.seal = seal
+            state.sequence = 0
+        }
+    }
+
+    var isRegistered: Bool { self.state.withLock { $0.incarnation != nil } }
+
+    /// A hub could not open a frame: its secret is not the one that the key was made of, so a new key is needed.
+    func couldNotBeOpened(_ id: FrameID) {
+        self.state.withLock { state in
+            if state.incarnation == id.incarnation { (state.incarnation, state.seal) = (nil, nil) }
+        }
     }
 
     private func send(_ frame: DigestFrame) {
-        self.frames.send(frame)
-        self.logger.debug("digest sent", metadata: ["frame": "\(frame.id)"])
+        do {
+            let payload: [UInt8] = try Isobar_V1_Frame(frame).serializedBytes()
+            // The lock again, since two frames may be made at once: whoever is late has an older sequence and drops it.
+            let sealed = try self.state.withLock { state -> [UInt8]? in
+                guard state.incarnation == frame.id.incarnation else { return nil }
+                return try state.seal?.seal(payload, sequence: frame.id.sequence)
+            }
+            guard let sealed else { return }
+            self.frames.send(sealed)
+            self.logger.debug("digest sent", metadata: ["frame": "\(frame.id)"])
+        } catch {
+            self.logger.debug("digest not sent", metadata: ["frame": "\(frame.id)", "reason": "\(error)"])
+        }
     }
 
     private func frameIfSignificant(_ state: inout State, now: Seconds) -> DigestFrame? {

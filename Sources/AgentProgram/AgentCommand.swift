@@ -23,12 +23,14 @@ package struct AgentCommand: AsyncParsableCommand {
               agent: us-east-a-0
               listen: 127.0.0.1:7501     # gateways of this region (gRPC)
               admin: 127.0.0.1:7502      # /livez /readyz /metrics /v1/status
+              tls:                       # on every gRPC link; without it they are on loopback only
+                {certificate: agent-us-east-a.crt, key: agent-us-east-a.key, authority: ca.crt}
               hub: [127.0.0.1:7400]
               interval: 1                # seconds between digests
               scrapeInterval: 0.2        # seconds between readings of an endpoint
               pools:
                 - name: default/llama
-                  engine: auto           # or vllm, sglang, ...
+                  engine: auto           # or vllm, sglang, trtllm-serve, triton-trtllm, triton, one of engines
                   endpoints: [127.0.0.1:8000]
                   maxNumSeqs: 256        # when known
             """
@@ -46,11 +48,19 @@ package struct AgentCommand: AsyncParsableCommand {
             let configuration = try AgentConfiguration(file: self.config)
             let logger = Logger(label: "isobar.agent")
             let clock = MonotonicClock()
-            let agent = Agent(configuration: configuration, clock: clock, logger: logger)
-            let hubs = try configuration.hubs.map { try WireClient(to: $0, field: "hub") }
+            let links = try configuration.tls?.credentials(
+                of: .agent,
+                named: configuration.cluster.text,
+                logger: logger
+            )
+            let agent = Agent(configuration: configuration, clock: clock, links: links, logger: logger)
+            let hubs = try configuration.hubs.map {
+                try WireClient(to: $0, field: "hub", role: .hub, credentials: links)
+            }
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [SampleService(batches: agent.batches, now: { clock.now })],
+                credentials: links,
                 onListening: { logger.info("agent listens", metadata: ["address": "\($0)"]) }
             )
             var services: [any Service] = []
@@ -68,6 +78,7 @@ package struct AgentCommand: AsyncParsableCommand {
                     )
                 )
             }
+            if let links { services.append(links) }
             services += hubs
             services.append(AgentLoop(agent: agent, hubs: hubs))
             services.append(server)

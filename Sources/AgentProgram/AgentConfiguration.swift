@@ -1,14 +1,17 @@
 import ConfigurationFiles
 import EngineSignals
 import FleetModel
+import ProgramShell
 
 /// What `agent.yaml` says.
 struct AgentConfiguration: Sendable {
     struct Pool: Sendable {
         var name: PoolName
-        /// Which names its metrics have; found out from the first page when not given.
-        var engine: EngineKind?
+        /// What all its endpoints are, when the file says it.
+        var engine: MetricsProfile?
         var endpoints: [EndpointAddress]
+        /// What some of its endpoints are, by their labels.
+        var labelled: [EndpointAddress: MetricsProfile]
         /// The endpoints' `--max-num-seqs`, when the operator knows it.
         var maxNumSeqs: Int?
     }
@@ -19,11 +22,15 @@ struct AgentConfiguration: Sendable {
     /// Where the gateways of the region get samples (gRPC).
     var listen: EndpointAddress
     var admin: EndpointAddress?
+    /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
+    var tls: LinkConfiguration?
     var hubs: [EndpointAddress]
     /// How often a frame is sent when nothing happens, in seconds.
     var interval: Seconds
     /// How often an endpoint is read, in seconds.
     var scrapeInterval: Seconds
+    /// Engines that are not built in.
+    var engines: [MetricsProfile]
     var pools: [Pool]
 
     init(file: String) throws(ConfigurationError) {
@@ -33,16 +40,19 @@ struct AgentConfiguration: Sendable {
         self.agent = try fields.required("agent") { try AgentName($0) }
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
+        self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.interval = try fields.seconds("interval", in: 0.1...60, default: 1)
         self.scrapeInterval = try fields.seconds("scrapeInterval", in: 0.05...60, default: 0.2)
+        let engines = try fields.mappings("engines") { (engine) throws(ConfigurationError) in
+            try MetricsProfile(fields: &engine)
+        }
+        self.engines = engines
+        if Set(engines.map(\.name)).count < engines.count {
+            throw fields.error("engines", "has a name twice; give each engine its own")
+        }
         self.pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
-            Pool(
-                name: try pool.required("name") { try PoolName($0) },
-                engine: try pool.choice("engine", default: EngineChoice.auto).kind,
-                endpoints: try pool.list("endpoints") { try EndpointAddress($0) },
-                maxNumSeqs: try pool.integer("maxNumSeqs", in: 1...1_000_000, default: nil)
-            )
+            try Pool(&pool, engines: engines)
         }
         guard !self.hubs.isEmpty else { throw fields.error("hub", "is empty; name the address of at least one hub") }
         guard !self.pools.isEmpty else { throw fields.error("pools", "is empty; name at least one pool") }
@@ -60,25 +70,64 @@ struct AgentConfiguration: Sendable {
         }
         try fields.finish()
     }
+}
 
-    /// `engine:` in the file: a kind of engine, or `auto`.
-    private enum EngineChoice: RawRepresentable, CaseIterable {
-        case auto
-        case kind(EngineKind)
+extension AgentConfiguration.Pool {
+    /// Endpoints that are read alike, and the profiles to read them by.
+    struct Group {
+        var profiles: [MetricsProfile]
+        var endpoints: [EndpointAddress]
+    }
 
-        static var allCases: [EngineChoice] { [.auto] + EngineKind.allCases.map { .kind($0) } }
-
-        init?(rawValue: String) {
-            guard rawValue != "auto" else { self = .auto; return }
-            guard let kind = EngineKind(rawValue: rawValue) else { return nil }
-            self = .kind(kind)
+    init(_ fields: inout YAMLFields, engines: [MetricsProfile]) throws(ConfigurationError) {
+        self.name = try fields.required("name") { try PoolName($0) }
+        self.engine = try fields.optional("engine") { try Self.engine($0, among: engines) } ?? nil
+        let endpoints = try fields.list("endpoints") {
+            (address: try EndpointAddress($0), labels: [String: String]())
+        } orMapping: { (endpoint) throws(ConfigurationError) in
+            let address = try endpoint.required("address") { try EndpointAddress($0) }
+            return (address: address, labels: try endpoint.texts("labels"))
         }
-
-        var rawValue: String { self.kind?.rawValue ?? "auto" }
-
-        var kind: EngineKind? {
-            if case .kind(let kind) = self { return kind }
-            return nil
+        self.endpoints = endpoints.map(\.address)
+        self.labelled = [:]
+        for endpoint in endpoints {
+            self.labelled[endpoint.address] = MetricsProfile.chosen(
+                byLabels: endpoint.labels,
+                among: engines + MetricsProfile.builtIn
+            )
         }
+        self.maxNumSeqs = try fields.integer("maxNumSeqs", in: 1...1_000_000, default: nil)
+    }
+
+    /// The endpoints by what tells their engine: the file, else their labels, else each page, by the file's own
+    /// engines first.
+    func groups(engines: [MetricsProfile]) -> [Group] {
+        let detected = engines + MetricsProfile.builtIn
+        var groups: [Group] = []
+        for endpoint in self.endpoints {
+            let profiles = (self.engine ?? self.labelled[endpoint]).map { [$0] } ?? detected
+            if let place = groups.firstIndex(where: { $0.profiles == profiles }) {
+                groups[place].endpoints.append(endpoint)
+            } else {
+                groups.append(Group(profiles: profiles, endpoints: [endpoint]))
+            }
+        }
+        return groups
+    }
+
+    /// `engine:` in the file; `nil` for `auto`.
+    private static func engine(_ name: String, among own: [MetricsProfile]) throws -> MetricsProfile? {
+        if name == "auto" { return nil }
+        guard let profile = (own + MetricsProfile.builtIn).first(where: { $0.name == name }) else {
+            throw UnknownEngine(name: name, known: MetricsProfile.names(with: own))
+        }
+        return profile
+    }
+
+    private struct UnknownEngine: Error, CustomStringConvertible {
+        let name: String
+        let known: [String]
+
+        var description: String { "\"\(self.name)\" is not valid: use \(self.known.joined(separator: ", "))" }
     }
 }

@@ -24,22 +24,17 @@ struct AgentLoop: Service {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.scrape() }
                 group.addTask { await self.showSamples() }
-                group.addTask {
-                    // Frames name an incarnation, so they begin once a hub has given one.
-                    guard let incarnation = await self.register(publishers) else { return }
-                    agent.registered(incarnation)
-                    await self.beat()
-                }
+                group.addTask { await self.beat(publishers) }
                 for publisher in publishers { group.addTask { await publisher.run(frames: agent.frames) } }
             }
         }
     }
 
-    /// The first hub to answer gives the incarnation.
-    private func register(_ publishers: [DigestPublisher<WireClient.Transport>]) async -> UInt64? {
+    /// The first hub to answer gives the incarnation and its key.
+    private func register(_ publishers: [DigestPublisher<WireClient.Transport>]) async -> AgentRegistration? {
         let configuration = self.agent.configuration
         let logger = self.agent.logger
-        return await withTaskGroup(of: UInt64?.self) { group in
+        return await withTaskGroup(of: AgentRegistration?.self) { group in
             for publisher in publishers {
                 group.addTask {
                     do {
@@ -54,10 +49,10 @@ struct AgentLoop: Service {
                     }
                 }
             }
-            for await incarnation in group {
-                guard let incarnation else { continue }
+            for await registration in group {
+                guard let registration else { continue }
                 group.cancelAll()
-                return incarnation
+                return registration
             }
             return nil
         }
@@ -67,10 +62,11 @@ struct AgentLoop: Service {
         let client = HTTPClient(configuration: EngineScraper.clientConfiguration)
         let agent = self.agent
         await withDiscardingTaskGroup { group in
-            for pool in agent.configuration.pools {
+            let engines = agent.configuration.engines
+            for alike in agent.configuration.pools.flatMap({ $0.groups(engines: engines) }) {
                 let loop = ScrapeLoop(
-                    endpoints: pool.endpoints,
-                    scraper: EngineScraper(client: client, engine: pool.engine),
+                    endpoints: alike.endpoints,
+                    scraper: EngineScraper(client: client, profiles: alike.profiles),
                     period: agent.configuration.scrapeInterval,
                     report: { agent.scraped($0, $1) }
                 )
@@ -84,10 +80,19 @@ struct AgentLoop: Service {
         }
     }
 
-    private func beat() async {
+    private func beat(_ publishers: [DigestPublisher<WireClient.Transport>]) async {
         // Two agents that start together do not beat together.
         try? await Task.sleep(for: .seconds(Double.random(in: 0...1) * self.agent.configuration.interval))
         while !Task.isCancelled {
+            if !self.agent.isRegistered {
+                // Frames name an incarnation, so they begin once a hub has given one.
+                guard let registration = await self.register(publishers) else { return }
+                do throws(SealFault) {
+                    try self.agent.registered(registration)
+                } catch {
+                    self.agent.logger.error("the hub's key is none", metadata: ["reason": "\(error)"])
+                }
+            }
             self.agent.beat()
             try? await Task.sleep(for: .seconds(self.agent.configuration.interval))
         }
@@ -117,6 +122,7 @@ struct AgentLoop: Service {
                 agent.logger.debug("digest accepted", metadata: ["frame": "\(id)", "hub": "\(address)"])
             case .refused(let id, let reason):
                 agent.withState { $0.counts.refused += 1 }
+                if reason == SealFault.forged.description { agent.couldNotBeOpened(id) }
                 agent.logger.warning(
                     "digest refused",
                     metadata: ["frame": "\(id)", "hub": "\(address)", "reason": "\(reason)"]

@@ -3,6 +3,7 @@ import Exposition
 import FleetModel
 import Observability
 import WireProtocol
+import WireTransport
 
 /// What the agent counts.
 struct AgentCounts: Sendable {
@@ -93,7 +94,7 @@ extension Agent {
                                 running: sample.load?.running,
                                 waiting: sample.load?.waiting,
                                 kv_use: sample.load?.kvUse,
-                                age_seconds: sample.takenAt.isFinite ? now - sample.takenAt : nil,
+                                age_seconds: sample.load == nil ? nil : now - sample.takenAt,
                                 capacity: observer[sample.endpoint]?.capacity,
                                 fault: observer[sample.endpoint]?.lastFault?.description
                             )
@@ -123,6 +124,7 @@ extension Agent {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_agent_gateways", .gauge, help: "Gateways that watch samples.", Double(gateways))
             let digests = state.observers.map { $0.digest(now: now) }
             func gauge(_ name: String, _ help: String, _ value: (PoolDigest) -> Double?) {
@@ -138,6 +140,15 @@ extension Agent {
             gauge("waiting", "Requests waiting.") { Double($0.waiting) }
             gauge("kv_cache_use_ratio", "Fullest endpoint's KV-cache use.") { $0.kvMax }
             gauge("capacity_requests_per_second", "Learned capacity.") { $0.capacity }
+            func perPool(_ name: String, help: String, _ value: (EndpointTracker) -> Int) {
+                page.family(name, .counter, help: help)
+                for observer in state.observers {
+                    let sum = observer.endpoints.reduce(0) { $0 + (observer[$1].map(value) ?? 0) }
+                    page.sample(name, ["pool": observer.pool.description], Double(sum))
+                }
+            }
+            perPool("isobar_agent_engine_restarts_total", help: "Engines seen to begin anew.") { $0.restarts }
+            perPool("isobar_agent_engine_upgrades_total", help: "Engines that came back as others.") { $0.upgrades }
             return page.text
         }
     }

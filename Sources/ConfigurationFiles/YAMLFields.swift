@@ -162,6 +162,20 @@ package struct YAMLFields {
         return values
     }
 
+    /// One mapping, read to its end, or `nil` when the field is missing.
+    package mutating func mapping<Value>(
+        _ name: String,
+        _ make: (inout YAMLFields) throws(ConfigurationError) -> Value
+    ) throws(ConfigurationError) -> Value? {
+        self.asked.insert(name)
+        guard let node = self.fields[name] else { return nil }
+        let path = self.path.isEmpty ? name : "\(self.path).\(name)"
+        var fields = try YAMLFields(node, file: self.file, path: path)
+        let value = try make(&fields)
+        try fields.finish()
+        return value
+    }
+
     /// A list of mappings, each read to its end; a missing field is an empty list.
     package mutating func mappings<Value>(
         _ name: String,
@@ -169,12 +183,42 @@ package struct YAMLFields {
     ) throws(ConfigurationError) -> [Value] {
         var values: [Value] = []
         for (index, node) in try self.sequence(name).enumerated() {
-            let path = self.path.isEmpty ? "\(name)[\(index)]" : "\(self.path).\(name)[\(index)]"
-            var fields = try YAMLFields(node, file: self.file, path: path)
-            values.append(try make(&fields))
-            try fields.finish()
+            values.append(try self.mapping(node, "\(name)[\(index)]", make))
         }
         return values
+    }
+
+    /// A list whose items are values or, to say more, mappings that are each read to their end; a missing field is
+    /// an empty list.
+    package mutating func list<Value>(
+        _ name: String,
+        _ make: (String) throws -> Value,
+        orMapping makeFromFields: (inout YAMLFields) throws(ConfigurationError) -> Value
+    ) throws(ConfigurationError) -> [Value] {
+        var values: [Value] = []
+        for (index, node) in try self.sequence(name).enumerated() {
+            if node.mapping == nil {
+                values.append(try self.scalar(node, "\(name)[\(index)]", make))
+            } else {
+                values.append(try self.mapping(node, "\(name)[\(index)]", makeFromFields))
+            }
+        }
+        return values
+    }
+
+    /// A mapping of text to text, with any keys; a missing field is empty.
+    package mutating func texts(_ name: String) throws(ConfigurationError) -> [String: String] {
+        self.asked.insert(name)
+        guard let node = self.fields[name] else { return [:] }
+        guard let mapping = node.mapping else {
+            throw self.error(name, at: node, "should be a mapping of `name: text` lines")
+        }
+        var texts: [String: String] = [:]
+        for (key, value) in mapping {
+            let key = key.string ?? ""
+            texts[key] = try self.scalar(value, "\(name).\(key)") { $0 }
+        }
+        return texts
     }
 
     /// Refuses the fields that nobody asked for.
@@ -202,6 +246,18 @@ package struct YAMLFields {
         guard let node = self.fields[name] else { return [] }
         guard let sequence = node.sequence else { throw self.error(name, at: node, "should be a list") }
         return Array(sequence)
+    }
+
+    private func mapping<Value>(
+        _ node: Node,
+        _ name: String,
+        _ make: (inout YAMLFields) throws(ConfigurationError) -> Value
+    ) throws(ConfigurationError) -> Value {
+        let path = self.path.isEmpty ? name : "\(self.path).\(name)"
+        var fields = try YAMLFields(node, file: self.file, path: path)
+        let value = try make(&fields)
+        try fields.finish()
+        return value
     }
 
     private func scalar<Value>(

@@ -24,24 +24,24 @@ package struct EngineScraper: Sendable {
     private let deadline: Duration
     private let limit: Int
 
-    /// A scraper of engines of one kind.
+    /// A scraper of engines of one kind, or of any of several.
     ///
     /// - Parameters:
     ///   - client: made with ``clientConfiguration``; the caller shuts it down.
-    ///   - engine: the engine, when the settings say it; `nil` to tell it from each page.
+    ///   - profiles: one when the settings say what the engine is; several to tell it from each page.
     ///   - path: where the metrics are; `nil` for the engine's own default.
     ///   - deadline: the longest that one fetch may take.
     ///   - limit: the most bytes that a page may have.
     package init(
         client: HTTPClient,
-        engine: EngineKind? = nil,
+        profiles: [MetricsProfile] = MetricsProfile.builtIn,
         path: String? = nil,
         deadline: Duration = .seconds(1),
         limit: Int = 10 << 20
     ) {
         self.client = client
-        self.reader = EngineReader(engine: engine, limit: limit)
-        self.path = path ?? engine?.metricsPath ?? "/metrics"
+        self.reader = EngineReader(profiles: profiles, limit: limit)
+        self.path = path ?? (profiles.count == 1 ? profiles.first?.metricsPath : nil) ?? "/metrics"
         self.deadline = deadline
         self.limit = limit
     }
@@ -58,8 +58,13 @@ package struct EngineScraper: Sendable {
 
     /// Reads one endpoint once.
     package func scrape(_ endpoint: EndpointAddress) async -> Result<EngineReading, ScrapeFault> {
-        await withTaskGroup(of: Result<EngineReading, ScrapeFault>.self) { group in
-            group.addTask { await self.fetch(endpoint) }
+        await self.trace("http://\(endpoint)\(self.path)").map(\.reading)
+    }
+
+    /// Reads the page at a URL once, with where each value came from.
+    package func trace(_ url: String) async -> Result<EngineTrace, ScrapeFault> {
+        await withTaskGroup(of: Result<EngineTrace, ScrapeFault>.self) { group in
+            group.addTask { await self.fetch(url) }
             group.addTask {
                 // A sleep that is cancelled ends early, when the page is there already.
                 try? await Task.sleep(for: self.deadline)
@@ -70,11 +75,10 @@ package struct EngineScraper: Sendable {
         }
     }
 
-    private func fetch(_ endpoint: EndpointAddress) async -> Result<EngineReading, ScrapeFault> {
+    private func fetch(_ url: String) async -> Result<EngineTrace, ScrapeFault> {
         do {
-            let request = HTTPClientRequest(url: "http://\(endpoint)\(self.path)")
             // The deadline is kept by the caller: the client's own ends with the head of the answer.
-            let response = try await self.client.execute(request, deadline: .distantFuture)
+            let response = try await self.client.execute(HTTPClientRequest(url: url), deadline: .distantFuture)
             guard response.status == .ok else { return .failure(.status(Int(response.status.code))) }
             if let length = response.headers.first(name: "content-length").flatMap({ Int($0) }), length > self.limit {
                 return .failure(.tooLarge)
@@ -84,8 +88,13 @@ package struct EngineScraper: Sendable {
                 guard page.readableBytes + part.readableBytes <= self.limit else { return .failure(.tooLarge) }
                 page.writeImmutableBuffer(part)
             }
+            let report = response.headers.first(name: LoadReport.header).flatMap { LoadReport($0) }
             return page.withUnsafeReadableBytes { bytes in
-                Result { () throws(ScrapeFault) in try self.reader.read(bytes) }
+                Result { () throws(ScrapeFault) in try self.reader.trace(bytes) }
+            }.map { trace in
+                var trace = trace
+                report?.complete(&trace.reading)
+                return trace
             }
         } catch {
             return .failure(ScrapeFault(connection: error))

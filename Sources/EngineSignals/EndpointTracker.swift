@@ -61,6 +61,9 @@ package struct EndpointTracker: Sendable {
     /// Times that the engine was seen to have restarted, or to have changed its ranks.
     package var restarts: Int { self.meter.restarts }
 
+    /// Those of the ``restarts`` after which another engine, version or size answered.
+    package var upgrades: Int { self.meter.upgrades }
+
     /// Requests per second that this endpoint can finish at the current mix; `nil` before it has served any.
     package var capacity: Double? { self.estimate.capacity }
 
@@ -71,7 +74,10 @@ package struct EndpointTracker: Sendable {
         self.lastFault = nil
         self.lastReading = reading
         self.readAt = now
-        guard let window = self.meter.add(reading, now: now) else { return nil }
+        let upgrades = self.meter.upgrades
+        let window = self.meter.add(reading, now: now)
+        if self.meter.upgrades > upgrades { self.estimate = CapacityEstimate(settings: self.settings) }
+        guard let window else { return nil }
         self.lastWindow = window
         self.estimate.learn(window, seats: reading.seats, kvTokens: reading.kvTokens)
         return window
@@ -84,7 +90,7 @@ package struct EndpointTracker: Sendable {
         guard let reading = self.lastReading, let waiting = reading.waiting,
             let running = reading.running ?? self.lastWindow.map({ Int($0.running.rounded()) })
         else { return nil }
-        return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse)
+        return EndpointLoad(running: running, waiting: waiting, kvUse: reading.kvUse, adapters: reading.lora)
     }
 
     /// The most requests that run here at once; before the first window, only what was said of it.

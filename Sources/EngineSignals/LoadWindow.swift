@@ -29,17 +29,20 @@ struct WindowMeter: Sendable {
     private var first: (reading: EngineReading, at: Seconds)?
     private var previous: EngineReading?
     private var gauges: [(running: Double?, waiting: Double, kvUse: Double?)] = []
-    /// Restarts seen: a counter fell, or the ranks changed.
+    /// Breaks seen between two readings, upgrades included.
     private(set) var restarts = 0
+    /// Breaks after which the engine was another one.
+    private(set) var upgrades = 0
 
     /// Takes one reading, and gives the window that it closes.
     mutating func add(_ reading: EngineReading, now: Seconds) -> LoadWindow? {
         guard let first = self.first, let previous = self.previous, now - first.at <= Self.longestLength else {
+            if let change = self.previous.flatMap({ reading.change(since: $0) }) { self.note(change) }
             self.begin(with: reading, now: now)
             return nil
         }
-        guard reading.continues(previous) else {
-            self.restarts += 1
+        if let change = reading.change(since: previous) {
+            self.note(change)
             self.begin(with: reading, now: now)
             return nil
         }
@@ -49,6 +52,11 @@ struct WindowMeter: Sendable {
         let window = self.window(from: first.reading, to: reading, length: now - first.at)
         self.begin(with: reading, now: now)
         return window
+    }
+
+    private mutating func note(_ change: EngineChange) {
+        self.restarts += 1
+        if change == .upgraded { self.upgrades += 1 }
     }
 
     private mutating func begin(with reading: EngineReading, now: Seconds) {
@@ -80,23 +88,6 @@ struct WindowMeter: Sendable {
             itl: mean(.itlSum, .itlCount),
             ttft: mean(.ttftSum, .ttftCount)
         )
-    }
-}
-
-extension EngineReading {
-    private static let counters: [EngineSignal] = [
-        .promptTokens, .cachedPromptTokens, .generationTokens, .finished, .ttftSum, .ttftCount, .itlSum, .itlCount,
-        .busyTime,
-    ]
-
-    /// Whether this reading is of the same run of the same process as an earlier one: no counter fell, and as
-    /// many ranks are behind it.
-    func continues(_ earlier: EngineReading) -> Bool {
-        self.engine == earlier.engine && self.ranks == earlier.ranks
-            && Self.counters.allSatisfy { signal in
-                guard let before = earlier[signal], let after = self[signal] else { return true }
-                return after >= before
-            }
     }
 }
 

@@ -95,11 +95,26 @@ package struct ExpositionReader: Sendable {
     ) -> ExpositionTally {
         var tally = ExpositionTally()
         var seen: Set<Int> = []
+        // The last name that nobody asked for, with the byte that ended it: the buckets of a histogram come in a row.
+        var skipped = page.part(0, 0)
         var lineStart = 0
         while lineStart < page.count {
-            let lineEnd = page.offset(of: Byte.newline, from: lineStart) ?? page.count
+            var lineEnd = lineStart
+            defer { lineStart = (page.offset(of: Byte.newline, from: lineEnd) ?? page.count) + 1 }
+            if page[lineStart] == Byte.hash { continue }
+            if page.has(skipped, at: lineStart) {
+                lineEnd += skipped.count
+                continue
+            }
+            let nameEnd = page.endOfName(from: lineStart)
+            if nameEnd > lineStart, self.series(named: page.part(lineStart, nameEnd)) == nil {
+                let isEnded = nameEnd < page.count && page[nameEnd] != Byte.newline
+                skipped = isEnded ? page.part(lineStart, nameEnd + 1) : page.part(0, 0)
+                lineEnd = nameEnd
+                continue
+            }
+            lineEnd = page.offset(of: Byte.newline, from: nameEnd) ?? page.count
             let line = page.part(lineStart, lineEnd)
-            lineStart = lineEnd + 1
             guard let (series, afterName) = self.series(of: line) else { continue }
             guard let sample = ExpositionSample(series: series, line: line, afterName: afterName) else {
                 tally.malformed += 1
@@ -133,8 +148,7 @@ package struct ExpositionReader: Sendable {
             else { return nil }
             return (series, end)
         default:
-            var end = start
-            while end < line.count, !Byte.endsName(line[end]) { end += 1 }
+            let end = line.endOfName(from: start)
             guard let series = self.series(named: line.part(start, end)) else { return nil }
             return (series, end)
         }

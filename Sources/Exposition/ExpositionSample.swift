@@ -3,6 +3,8 @@ package struct ExpositionSample: ~Copyable {
     /// Index of the series in the reader's list.
     package let series: Int
     package let value: Double
+    /// When the sample was taken, in seconds since 1970, if it says so.
+    package let timestamp: Double?
     /// The text between the braces, already checked; after the name in the quoted form.
     let labels: UnsafeRawBufferPointer
 
@@ -21,9 +23,12 @@ package struct ExpositionSample: ~Copyable {
         }
         var end = offset
         while end < line.count, !Byte.isBlank(line[end]), line[end] != Byte.carriageReturn { end += 1 }
-        guard let value = line.part(offset, end).parsedNumber(), line.endsAsSample(from: end) else { return nil }
+        guard let value = line.part(offset, end).parsedNumber(), let tail = SampleTail(line, from: end) else {
+            return nil
+        }
         self.series = series
         self.value = value
+        self.timestamp = tail.timestamp
         self.labels = labels
     }
 
@@ -102,18 +107,28 @@ private struct LabelCursor {
     }
 }
 
-extension UnsafeRawBufferPointer {
-    /// Whether only a timestamp, an exemplar or blanks follow the value that ends at `start`.
-    fileprivate func endsAsSample(from start: Int) -> Bool {
-        var offset = self.skippingBlanks(from: start)
-        let timestamp = offset
-        while offset < self.count, !Byte.isBlank(self[offset]), self[offset] != Byte.carriageReturn,
-            self[offset] != Byte.hash
+/// What follows the value of a sample: perhaps a timestamp, perhaps an exemplar.
+private struct SampleTail {
+    /// A number of seconds stays below this until the year 5138; a number of milliseconds passed it in 1973.
+    private static let leastMilliseconds = 1e11
+
+    /// In seconds since 1970: OpenMetrics writes seconds, the older formats milliseconds.
+    var timestamp: Double?
+
+    /// `nil` when something else follows.
+    init?(_ line: UnsafeRawBufferPointer, from start: Int) {
+        var offset = line.skippingBlanks(from: start)
+        let begin = offset
+        while offset < line.count, !Byte.isBlank(line[offset]), line[offset] != Byte.carriageReturn,
+            line[offset] != Byte.hash
         { offset += 1 }
-        if offset > timestamp, self.part(timestamp, offset).parsedNumber() == nil { return false }
-        offset = self.skippingBlanks(from: offset)
-        if offset < self.count, self[offset] == Byte.hash { return true }
-        if offset < self.count, self[offset] == Byte.carriageReturn { offset += 1 }
-        return offset == self.count
+        if offset > begin {
+            guard let number = line.part(begin, offset).parsedNumber() else { return nil }
+            self.timestamp = abs(number) < Self.leastMilliseconds ? number : number / 1000
+        }
+        offset = line.skippingBlanks(from: offset)
+        if offset < line.count, line[offset] == Byte.hash { return }
+        if offset < line.count, line[offset] == Byte.carriageReturn { offset += 1 }
+        guard offset == line.count else { return nil }
     }
 }

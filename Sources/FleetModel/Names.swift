@@ -7,9 +7,21 @@ package struct InvalidName: Error, Hashable, CustomStringConvertible {
     /// What kind of name it was to be, such as `region`.
     package let kind: String
     package let given: String
+    /// What would be accepted.
     package let rule: String
 
+    package init(kind: String, given: String, rule: String) {
+        self.kind = kind
+        self.given = given
+        self.rule = rule
+    }
+
     package var description: String { "\(self.kind) \"\(self.given)\" is not valid: \(self.rule)" }
+}
+
+/// What a DNS label is, for messages.
+enum LabelRule {
+    static let text = "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
 }
 
 /// A name that is one DNS label (RFC 1123): what Kubernetes calls its objects.
@@ -25,11 +37,7 @@ extension LabelName {
     /// - Throws: ``InvalidName`` unless it is 1 to 63 lower-case letters, digits and inner hyphens.
     package init(_ text: String) throws(InvalidName) {
         guard text.isDNSLabel else {
-            throw InvalidName(
-                kind: Self.kind,
-                given: text,
-                rule: "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
-            )
+            throw InvalidName(kind: Self.kind, given: text, rule: LabelRule.text)
         }
         self.init(unchecked: text)
     }
@@ -161,7 +169,7 @@ package struct EndpointAddress: Hashable, Sendable, Comparable, CustomStringConv
 }
 
 extension String {
-    fileprivate var isDNSLabel: Bool {
+    var isDNSLabel: Bool {
         func isLetterOrDigit(_ byte: UInt8) -> Bool {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)

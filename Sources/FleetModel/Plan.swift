@@ -95,6 +95,8 @@ package struct PoolPlan: Hashable, Sendable {
     package var cost: Seconds
     /// How much better any other plan could be at most (Frank–Wolfe gap), in seconds per request.
     package var gap: Seconds
+    /// The band of each objective that a request may name.
+    package var objectives: [String: Band]
 
     package init(
         pool: PoolName,
@@ -102,7 +104,8 @@ package struct PoolPlan: Hashable, Sendable {
         rows: [PlanRow],
         failover: [FailoverRows],
         cost: Seconds,
-        gap: Seconds
+        gap: Seconds,
+        objectives: [String: Band] = [:]
     ) {
         self.pool = pool
         self.clusters = clusters
@@ -110,6 +113,7 @@ package struct PoolPlan: Hashable, Sendable {
         self.failover = failover
         self.cost = cost
         self.gap = gap
+        self.objectives = objectives
     }
 
     /// The shares for a source and band; with `lost`, those solved for the loss of that cluster.

@@ -6,11 +6,14 @@ package struct EndpointLoad: Hashable, Sendable {
     package var waiting: Int
     /// KV-cache use, 0 to 1: the maximum over its ranks; `nil` when the server does not say.
     package var kvUse: Double?
+    /// The adapters that its requests use; `nil` when the server says nothing of adapters.
+    package var adapters: LoRAAdapters?
 
-    package init(running: Int, waiting: Int, kvUse: Double?) {
+    package init(running: Int, waiting: Int, kvUse: Double?, adapters: LoRAAdapters? = nil) {
         self.running = running
         self.waiting = waiting
         self.kvUse = kvUse
+        self.adapters = adapters
     }
 }
 

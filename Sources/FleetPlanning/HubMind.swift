@@ -1,5 +1,6 @@
 package import FleetModel
 package import GossipCore
+package import Resources
 package import WeightSolver
 
 /// What the hub knows and how it turns that into a plan: a value, without clock or store.
@@ -12,12 +13,18 @@ package struct HubMind: Sendable {
 
     package var digests = DigestBoard()
     package var demand = DemandBoard()
+    /// What the resources in force say.
+    package var settings = FleetSettings()
+    /// Plans only the pools that a resource declares.
+    package var plansDeclaredOnly = false
     private var solver = Solver()
     private var memory: [PoolName: SolverMemory] = [:]
     /// Clusters of the plan that a restart found.
     private var awaited: Set<ClusterName> = []
     private var awaitedUntil: Seconds = -.infinity
     private let policy: SolverPolicy
+    /// Without the rows for lost clusters, which are most of the work and none of a forecast's answer.
+    var solvesFailover = true
 
     /// How long a hub that was started again waits for agents that it knows of, in seconds.
     package static let reunion: Seconds = 3
@@ -38,25 +45,56 @@ package struct HubMind: Sendable {
     ///
     /// - Returns: The plan; `nil` while no agent has spoken.
     package mutating func plan(version: PlanVersion, parent: PlanVersion?, now: Seconds) -> Plan? {
+        self.generation(version: version, parent: parent, now: now)?.plan
+    }
+
+    /// A plan with what it was made from.
+    package struct Generation: Sendable {
+        package var plan: Plan
+        /// In the order of the plan's pools.
+        package var questions: [SolverQuestion]
+        /// The resources behind each pool's question, in words.
+        package var because: [[String]]
+        /// Requests per second of all bands that cannot be placed, by pool.
+        package var overflow: [Double]
+    }
+
+    /// ``plan(version:parent:now:)``, with what the plan was made from.
+    package mutating func generation(version: PlanVersion, parent: PlanVersion?, now: Seconds) -> Generation? {
         _ = self.digests.forgetSilent(now: now)
         self.demand.forgetSilent(now: now)
         let views = self.digests.views(now: now)
-        let pools = Set(views.flatMap { $0.frame.digests.map(\.pool) }).sorted()
+        let heard = Set(views.flatMap { $0.frame.digests.map(\.pool) })
+        let pools = (self.plansDeclaredOnly ? heard.intersection(self.settings.pools) : heard).sorted()
         guard !pools.isEmpty else { return nil }
         if now < self.awaitedUntil, !self.awaited.isSubset(of: views.map(\.frame.id.cluster)) { return nil }
         self.memory = self.memory.filter { pools.contains($0.key) }
 
-        let links = self.links(to: Set(views.map(\.frame.region)))
-        var plans: [PoolPlan] = []
+        let roundTrips = self.roundTrips(to: Set(views.map(\.frame.region)))
+        let links = SolverLinks(roundTrips: roundTrips)
+        var next = Generation(
+            plan: Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: []),
+            questions: [],
+            because: [],
+            overflow: []
+        )
         for pool in pools {
             let members = views.compactMap { view in
                 view.frame.digests.first { $0.pool == pool }.map { Member(view: view, digest: $0) }
             }
-            let problem = self.problem(pool, members, links)
+            let egress = self.settings.egress(of: pool)
+            let ways = egress.isEmpty ? links : SolverLinks(roundTrips: roundTrips, egress: egress)
+            let problem = self.problem(pool, members, ways)
+            let question = SolverQuestion(problem: problem, memory: self.memory[pool] ?? SolverMemory())
             let answer = self.solver.solve(problem, memory: &self.memory[pool, default: SolverMemory()])
-            plans.append(Self.poolPlan(answer, members))
+            var plan = Self.poolPlan(answer, members)
+            plan.objectives = self.settings.objectives[pool] ?? [:]
+            next.plan.pools.append(plan)
+            next.questions.append(question)
+            next.because.append(self.settings.because(of: pool, clusters: problem.clusters))
+            next.overflow.append(Band.allCases.reduce(0) { $0 + answer.overflow[$1] })
         }
-        return Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: plans)
+        return next
     }
 
     /// One cluster of one pool, as its last frame shows it.
@@ -65,7 +103,7 @@ package struct HubMind: Sendable {
         let digest: PoolDigest
     }
 
-    private func links(to regions: Set<RegionName>) -> SolverLinks {
+    private func roundTrips(to regions: Set<RegionName>) -> [RegionName: [RegionName: Seconds]] {
         let all = regions.union(self.demand.regions)
         var roundTrips: [RegionName: [RegionName: Seconds]] = [:]
         for source in all {
@@ -73,11 +111,13 @@ package struct HubMind: Sendable {
                 roundTrips[source, default: [:]][target] = self.demand.roundTrip(from: source, to: target)
             }
         }
-        return SolverLinks(roundTrips: roundTrips)
+        return roundTrips
     }
 
     private func problem(_ pool: PoolName, _ members: [Member], _ links: SolverLinks) -> SolverProblem {
         let demand = self.demand.demand(of: pool)
+        var policy = self.settings.policies(of: pool).reduce(self.policy) { $0.with($1.spec) }
+        if !self.solvesFailover { policy.failover = .none }
         let sources = Set(demand.keys).union(members.map(\.view.frame.region)).sorted()
         return SolverProblem(
             pool: pool,
@@ -87,11 +127,12 @@ package struct HubMind: Sendable {
                 return SolverSource(region: region, demand: rates)
             },
             clusters: members.map { member in
-                SolverCluster(
-                    name: member.view.frame.id.cluster,
+                let name = member.view.frame.id.cluster
+                return SolverCluster(
+                    name: name,
                     region: member.view.frame.region,
                     state: self.state(of: member),
-                    capacity: member.digest.capacity,
+                    capacity: member.digest.capacity.map { $0 * (self.settings.clusters[name]?.capacityScale ?? 1) },
                     servers: max(1, member.digest.endpointsReady),
                     unloadedTTFT: member.digest.unloadedTTFT,
                     queueScale: member.digest.queueScale,
@@ -100,13 +141,17 @@ package struct HubMind: Sendable {
                 )
             },
             links: links,
-            policy: self.policy
+            residency: self.settings.residency(of: pool),
+            policy: policy
         )
     }
 
     private func state(of member: Member) -> ClusterState {
         let isSilent = member.view.age > Self.silentPeriods * max(member.view.frame.interval, 0.1)
-        return isSilent && self.demand.unreachable.contains(member.view.frame.region) ? .down : member.digest.state
+        if isSilent && self.demand.unreachable.contains(member.view.frame.region) { return .down }
+        let (frame, pool) = (member.view.frame, member.digest.pool)
+        let drain = self.settings.drain(of: frame.id.cluster, in: frame.region, pool: pool)?.spec.state
+        return [member.digest.state, drain ?? .active].max { $0.rank < $1.rank } ?? member.digest.state
     }
 
     private static func poolPlan(_ answer: SolverAnswer, _ members: [Member]) -> PoolPlan {
@@ -156,6 +201,17 @@ extension DigestFrame {
         return self.digests.contains { digest in
             guard let old = before.digests.first(where: { $0.pool == digest.pool }) else { return true }
             return digest.state != old.state || digest.endpointsReady < old.endpointsReady
+        }
+    }
+}
+
+extension ClusterState {
+    /// 0 for the state that takes most; of two that are said of a cluster the one with the greater rank counts.
+    fileprivate var rank: Int {
+        switch self {
+        case .active: 0
+        case .draining: 1
+        case .down: 2
         }
     }
 }

@@ -7,6 +7,7 @@ import RequestRouting
 import ReverseProxy
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// The gateway's state behind one lock: every verb is short, synchronous and calls nobody.
 final class Gateway: Sendable {
@@ -21,7 +22,14 @@ final class Gateway: Sendable {
         /// Requests that wait in the proxy, and are to be told that something is new for them.
         var woken: [UInt64] = []
         var counts = GatewayCounts()
+        /// Until then it is not ready for want of an agent's word.
+        let waitsForAgentsUntil: Seconds
+        /// Whether an agent has been heard since the start.
+        var hasSamples = false
     }
+
+    /// How long a gateway that has just started is not ready for want of an agent's word, in seconds.
+    static let agentPatience: Seconds = 5
 
     /// Where peers ask whether this gateway is there; its answer time is the round trip.
     static let pingPath = "/.isobar/ping"
@@ -43,6 +51,7 @@ final class Gateway: Sendable {
 
     let configuration: GatewayConfiguration
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     /// Plans to be written to disk.
     let accepted = NewestWins<EncodedPlan>()
@@ -56,12 +65,14 @@ final class Gateway: Sendable {
         configuration: GatewayConfiguration,
         plan: Plan?,
         clock: MonotonicClock,
+        links: LinkCredentials? = nil,
         logger: Logger,
         accessLog: AccessLog? = nil
     ) {
         self.accessLog = accessLog
         self.configuration = configuration
         self.clock = clock
+        self.links = links
         self.logger = logger
         var router = Router(
             region: configuration.region,
@@ -74,7 +85,8 @@ final class Gateway: Sendable {
                 router: router,
                 meter: DemandMeter(start: clock.now),
                 fence: PlanFence(held: plan?.version),
-                admission: Admission(settings: configuration.admission)
+                admission: Admission(settings: configuration.admission),
+                waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )
     }
@@ -91,7 +103,10 @@ final class Gateway: Sendable {
 
     func observe(_ batch: SampleBatch) {
         let now = self.clock.now
-        self.news { $0.router.observe(batch, now: now) }
+        self.news { state in
+            state.router.observe(batch, now: now)
+            state.hasSamples = true
+        }
     }
 
     /// Takes what may make room, and lets those go who waited for it.

@@ -24,6 +24,8 @@ package struct GatewayCommand: AsyncParsableCommand {
               region: us-east
               listen: 127.0.0.1:8080         # clients: http://127.0.0.1:8080/v1
               admin: 127.0.0.1:8081          # /livez /readyz /metrics /v1/status
+              tls:                           # on every gRPC link; without it they are on loopback only
+                {certificate: gateway-us-east.crt, key: gateway-us-east.key, authority: ca.crt}
               hub: [127.0.0.1:7400]
               agents: [127.0.0.1:7501]       # of this region
               peers:                         # gateways of other regions
@@ -56,15 +58,25 @@ package struct GatewayCommand: AsyncParsableCommand {
             let logger = Logger(label: "isobar.gateway")
             let clock = MonotonicClock()
             let accessLog = try configuration.accessLog.map { try AccessLog(destination: $0) }
+            let links = try configuration.tls?.credentials(
+                of: .gateway,
+                named: configuration.region.text,
+                logger: logger
+            )
             let gateway = Gateway(
                 configuration: configuration,
                 plan: Self.planOnDisk(configuration.planFile, logger),
                 clock: clock,
+                links: links,
                 logger: logger,
                 accessLog: accessLog
             )
-            let hubs = try configuration.hubs.map { try WireClient(to: $0, field: "hub") }
-            let agents = try configuration.agents.map { try WireClient(to: $0, field: "agents") }
+            let hubs = try configuration.hubs.map {
+                try WireClient(to: $0, field: "hub", role: .hub, credentials: links)
+            }
+            let agents = try configuration.agents.map {
+                try WireClient(to: $0, field: "agents", role: .agent, credentials: links)
+            }
             var settings = ProxySettings()
             settings.drainTimeout = 4
             let proxy = ProxyServer(
@@ -95,6 +107,7 @@ package struct GatewayCommand: AsyncParsableCommand {
                 )
             }
             if let accessLog { services.append(accessLog) }
+            if let links { services.append(links) }
             services += hubs + agents
             services.append(GatewayLoop(gateway: gateway, hubs: hubs, agents: agents))
             services.append(proxy)

@@ -1,5 +1,6 @@
 import ConfigurationFiles
 import FleetModel
+import ProgramShell
 import RequestRouting
 
 /// What `gateway.yaml` says.
@@ -45,6 +46,8 @@ struct GatewayConfiguration: Sendable {
     /// Where clients connect (HTTP).
     var listen: EndpointAddress
     var admin: EndpointAddress?
+    /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
+    var tls: LinkConfiguration?
     var hubs: [EndpointAddress]
     /// The agents of the region, whose samples decide between endpoints.
     var agents: [EndpointAddress]
@@ -67,6 +70,7 @@ struct GatewayConfiguration: Sendable {
         self.region = region
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
+        self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.agents = try fields.list("agents") { try EndpointAddress($0) }
         let peers = try fields.mappings("peers") { (peer) throws(ConfigurationError) in

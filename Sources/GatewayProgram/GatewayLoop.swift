@@ -61,6 +61,8 @@ struct GatewayLoop: Service {
         return SampleWatcher(
             client: agent.client,
             gateway: gateway.configuration.gateway,
+            // An agent shows the samples of its own cluster, whatever it writes into a batch.
+            mayShow: { cluster in agent.peer.map { $0.name == cluster.text } ?? true },
             now: { clock.now },
             onEvent: { event in
                 switch event {

@@ -94,7 +94,7 @@ extension Gateway: ProxyDirector {
         if let objective = self.configuration.objectives.first(where: { $0.name == name && $0.serves(pool.name) }) {
             return Band(priority: objective.priority)
         }
-        return Band(rawValue: name) ?? .standard
+        return self.withState { $0.router.band(of: name, in: pool.name) }
     }
 
     // MARK: What is said to others

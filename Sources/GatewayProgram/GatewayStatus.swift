@@ -5,6 +5,7 @@ import Leadership
 import Observability
 import RequestRouting
 import ReverseProxy
+import WireTransport
 
 /// What `GET /v1/status` of a gateway says; times in seconds.
 struct GatewayStatus: Codable, Sendable {
@@ -86,18 +87,30 @@ extension Gateway {
         }
     }
 
-    /// What must hold for clients to be sent here: something can take a request.
+    /// What must hold for clients to be sent here: some pool has a place for a request.
+    ///
+    /// Beside that a gateway that has just started waits a moment for its agents: another region could take its
+    /// requests, but that one may have just started too, and would send them nowhere. One that has a plan from its
+    /// disk belongs to a fleet that runs, and does not wait.
     func readiness() -> [ReadinessCheck] {
-        let status = self.status()
-        let usable = status.pools.reduce(0) { $0 + $1.endpoints_usable }
-        let reachable = status.peers.contains { $0.reachable } && status.plan != nil
-        return [
-            ReadinessCheck(
-                "endpoints",
-                problem: usable > 0 || reachable
-                    ? nil : "no endpoint of this region and no other region known; is the agent running?"
-            )
-        ]
+        let now = self.clock.now
+        return self.withState { state in
+            let canRoute = self.configuration.pools.contains { state.router.canRoute($0.name, now: now) }
+            var checks = [
+                ReadinessCheck(
+                    "endpoints",
+                    problem: canRoute
+                        ? nil
+                        : "no endpoint of this region is known, and no plan with a cluster of a region that answers; "
+                            + "are an agent and the hub running?"
+                )
+            ]
+            if !self.configuration.agents.isEmpty {
+                let isWaiting = !state.hasSamples && now < state.waitsForAgentsUntil
+                checks.append(ReadinessCheck("agents", problem: isWaiting ? "none has been heard yet" : nil))
+            }
+            return checks
+        }
     }
 
     func metrics(_ proxy: ProxyCounters) -> String {
@@ -105,6 +118,7 @@ extension Gateway {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_gateway_in_flight", .gauge, help: "Requests in flight.", Double(state.router.inFlight))
             if let (version, unconfirmed) = state.router.planInUse(now: now) {
                 page.single("isobar_gateway_plan_epoch", .gauge, help: "The plan's epoch.", Double(version.epoch))

@@ -1,4 +1,5 @@
 package import FleetModel
+import Foundation
 package import GRPCCore
 package import WireProtocol
 
@@ -21,10 +22,11 @@ package struct DigestPublisher<Transport: ClientTransport>: Sendable {
         self.onEvent = onEvent
     }
 
-    /// Asks for an incarnation until the hub gives one.
+    /// Asks for an incarnation and its key until the hub gives them.
     ///
     /// - Throws: `CancellationError` when cancelled, or the hub's refusal of the names.
-    package func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 {
+    package func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration
+    {
         var request = Isobar_V1_RegisterAgent()
         request.cluster = cluster.text
         request.region = region.text
@@ -37,7 +39,7 @@ package struct DigestPublisher<Transport: ClientTransport>: Sendable {
             do {
                 let registration = try await self.client.register(request, options: options)
                 self.onEvent(.registered(incarnation: registration.incarnation))
-                return registration.incarnation
+                return AgentRegistration(incarnation: registration.incarnation, key: Array(registration.key))
             } catch let error as RPCError where error.code != .invalidArgument {
                 try Task.checkCancellation()
                 let pause = backoff.pause(using: &dice)
@@ -47,8 +49,8 @@ package struct DigestPublisher<Transport: ClientTransport>: Sendable {
         }
     }
 
-    /// Publishes the newest frame, always, over as many streams as it takes; ends when cancelled.
-    package func run(frames: NewestWins<DigestFrame>) async {
+    /// Publishes the newest sealed frame, always, over as many streams as it takes; ends when cancelled.
+    package func run(frames: NewestWins<[UInt8]>) async {
         var backoff = Backoff()
         var dice = SystemRandomNumberGenerator()
         while !Task.isCancelled {
@@ -65,9 +67,13 @@ package struct DigestPublisher<Transport: ClientTransport>: Sendable {
         }
     }
 
-    private func publish(_ frames: AsyncStream<DigestFrame>) async throws {
+    private func publish(_ frames: AsyncStream<[UInt8]>) async throws {
         try await self.client.publish { writer in
-            for await frame in frames { try await writer.write(Isobar_V1_Frame(frame)) }
+            for await frame in frames {
+                var message = Isobar_V1_SealedFrame()
+                message.sealed = Data(frame)
+                try await writer.write(message)
+            }
         } onResponse: { response in
             for try await acknowledgement in response.messages {
                 guard let id = try? acknowledgement.id.model() else { continue }

@@ -39,22 +39,26 @@ package enum WatcherEvent: Sendable {
 package struct SampleWatcher<Transport: ClientTransport>: Sendable {
     private let client: Isobar_V1_Samples.Client<Transport>
     private let gateway: GatewayName
+    private let mayShow: @Sendable (ClusterName) -> Bool
     private let now: @Sendable () -> Seconds
     private let onEvent: @Sendable (WatcherEvent) -> Void
 
     /// - Parameters:
     ///   - client: The connection to the agent.
     ///   - gateway: Who watches.
+    ///   - mayShow: Whether the agent at the other end may show a cluster's samples.
     ///   - now: The clock on which the samples' times are to stand.
     ///   - onEvent: Called with every batch and every fault; it must not block.
     package init(
         client: GRPCClient<Transport>,
         gateway: GatewayName,
+        mayShow: @escaping @Sendable (ClusterName) -> Bool = { _ in true },
         now: @escaping @Sendable () -> Seconds,
         onEvent: @escaping @Sendable (WatcherEvent) -> Void
     ) {
         self.client = Isobar_V1_Samples.Client(wrapping: client)
         self.gateway = gateway
+        self.mayShow = mayShow
         self.now = now
         self.onEvent = onEvent
     }
@@ -71,7 +75,11 @@ package struct SampleWatcher<Transport: ClientTransport>: Sendable {
                 try await self.client.watch(request) { response in
                     for try await message in response.messages {
                         do throws(WireError) {
-                            self.onEvent(.batch(try message.model(now: self.now())))
+                            let batch = try message.model(now: self.now())
+                            guard self.mayShow(batch.cluster) else {
+                                throw WireError(field: "cluster", reason: "\(batch.cluster) is not the sender's own")
+                            }
+                            self.onEvent(.batch(batch))
                         } catch {
                             self.onEvent(.refused(error))
                         }

@@ -6,9 +6,11 @@ import Leadership
 import Logging
 import Observability
 import PlanStream
+import Resources
 import StateStore
 import Synchronization
 import WireProtocol
+import WireTransport
 
 /// What one gateway's stream last said.
 struct GatewayStanding: Sendable {
@@ -25,9 +27,20 @@ final class Hub: Sendable {
         var plan: Plan?
         var plannedAt: Seconds = 0
         var counts = HubCounts()
+        /// The resources in force, as of this count of changes.
+        var resources = ResourceSet()
+        var resourceChange: UInt64 = 0
+        /// Why the last plan was not made or not stored.
+        var planFault: String?
+        /// How long storing the last plan took, in seconds.
+        var storeWrite: Seconds?
+        /// Requests per second that the plan in force cannot place, by pool.
+        var overflow: [PoolName: Double] = [:]
+        var epoch: UInt64 = 0
     }
 
     let clock: MonotonicClock
+    let links: LinkCredentials?
     let logger: Logger
     let announcements = NewestWins<Announcement>()
     /// Why the next plan is to be made: a tick, or something that should not wait for one.
@@ -35,10 +48,12 @@ final class Hub: Sendable {
     private let cause: AsyncStream<String>.Continuation
     private let store: any StateStore
     private let state = Mutex(State())
+    private let keys = Mutex<FrameKeys?>(nil)
 
-    init(store: any StateStore, clock: MonotonicClock, logger: Logger) {
+    init(store: any StateStore, clock: MonotonicClock, links: LinkCredentials? = nil, logger: Logger) {
         self.store = store
         self.clock = clock
+        self.links = links
         self.logger = logger
         // One place: a second cause while a plan is being made asks for the same thing.
         (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
@@ -55,7 +70,8 @@ final class Hub: Sendable {
 // MARK: Agents
 
 extension Hub: DigestReceiver {
-    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> UInt64 {
+    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
+        let keys = try await self.frameKeys()
         let incarnation = try await Incarnations(store: self.store).next(of: cluster)
         self.logger.info(
             "agent registered",
@@ -63,7 +79,27 @@ extension Hub: DigestReceiver {
                 "cluster": "\(cluster)", "region": "\(region)", "agent": "\(agent)", "incarnation": "\(incarnation)",
             ]
         )
-        return incarnation
+        return AgentRegistration(incarnation: incarnation, key: keys.key(of: cluster, incarnation: incarnation))
+    }
+
+    func open(_ sealed: [UInt8]) async throws -> OpenedFrame {
+        let keys = try await self.frameKeys()
+        do throws(SealFault) {
+            return try keys.open(sealed)
+        } catch {
+            self.state.withLock { $0.counts.sealsRefused[error, default: 0] += 1 }
+            // At debug: whoever floods the hub with forgeries shall not fill its log. The counter has every one.
+            self.logger.debug("frame not opened", metadata: ["reason": "\(error)"])
+            throw error
+        }
+    }
+
+    /// Read once; it never changes while a hub runs.
+    private func frameKeys() async throws -> FrameKeys {
+        if let keys = self.keys.withLock({ $0 }) { return keys }
+        let keys = try await FrameSecret(store: self.store).keys()
+        self.keys.withLock { $0 = keys }
+        return keys
     }
 
     func receive(_ frame: DigestFrame) -> String? {

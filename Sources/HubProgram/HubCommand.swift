@@ -1,9 +1,11 @@
 package import ArgumentParser
 import FleetModel
+import FleetPlanning
 import Foundation
 import GossipTransport
 import Logging
 import Observability
+import OperatorLink
 import PlanStream
 import ProgramShell
 import ServiceLifecycle
@@ -22,8 +24,11 @@ package struct HubCommand: AsyncParsableCommand {
             The file:
               listen: 127.0.0.1:7400     # agents and gateways (gRPC)
               admin: 127.0.0.1:7401      # /livez /readyz /metrics /v1/status
+              tls:                       # on every gRPC link; without it they are on loopback only
+                {certificate: hub-hub-0.crt, key: hub-hub-0.key, authority: ca.crt}
               state: /var/lib/isobar/hub.sqlite
               tick: 1                    # seconds between plans; failures are answered at once
+              undeclaredPools: plan      # or ignore: only pools that an InferencePool declares
             """
     )
 
@@ -38,14 +43,26 @@ package struct HubCommand: AsyncParsableCommand {
         try await self.shell.run("hub") {
             let configuration = try HubConfiguration(file: self.config)
             let logger = Logger(label: "isobar.hub")
+            // The state holds the secret of the frames' keys: what the hub makes is its user's alone.
+            umask(0o077)
             let store = try SQLiteStore(path: configuration.state)
-            let hub = Hub(store: store, clock: MonotonicClock(), logger: logger)
+            let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
+            let hub = Hub(store: store, clock: MonotonicClock(), links: links, logger: logger)
+            if configuration.undeclaredPools == .ignore { hub.withState { $0.mind.plansDeclaredOnly = true } }
+            let desk = HubDesk(
+                hub: hub,
+                store: store,
+                name: configuration.listen.description,
+                tick: configuration.tick
+            )
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [
                     DigestService(receiver: hub),
                     PlanService(announcements: hub.announcements, audience: hub),
+                    OperatorService(desk: desk),
                 ],
+                credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
             var services: [any Service] = []
@@ -63,7 +80,8 @@ package struct HubCommand: AsyncParsableCommand {
                     )
                 )
             }
-            services.append(PlanLoop(hub: hub, store: store, tick: configuration.tick))
+            if let links { services.append(links) }
+            services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             services.append(server)
             return services
         }

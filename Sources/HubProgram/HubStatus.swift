@@ -4,6 +4,7 @@ import FleetPlanning
 import GossipCore
 import Observability
 import WireProtocol
+import WireTransport
 
 /// What `GET /v1/status` of the hub says; times in seconds, rates per second.
 struct HubStatus: Codable, Sendable {
@@ -145,6 +146,7 @@ extension Hub {
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_hub_subscribers", .gauge, help: "Gateways' streams.", Double(readers))
             page.single(
                 "isobar_hub_announcements_skipped_total",

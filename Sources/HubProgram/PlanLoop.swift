@@ -25,9 +25,11 @@ struct PlanLoop: Service {
 
     let hub: Hub
     let store: any StateStore
+    let desk: HubDesk
     let tick: Seconds
 
     func run() async throws {
+        try await self.desk.load()
         let (record, plan) = try await PlanRecord.lead(in: self.store)
         self.hub.logger.info(
             "leading",
@@ -35,6 +37,7 @@ struct PlanLoop: Service {
         )
         let now = self.hub.clock.now
         self.hub.withState { state in
+            state.epoch = record.chain.epoch
             state.plan = plan
             if let plan { state.mind.resume(from: plan, now: now) }
         }
@@ -43,6 +46,7 @@ struct PlanLoop: Service {
         try await cancelWhenGracefulShutdown {
             try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { await self.beat() }
+                group.addTask { await self.desk.follow() }
                 try await self.plan(from: record)
                 group.cancelAll()
             }
@@ -66,7 +70,10 @@ struct PlanLoop: Service {
                 throw error
             } catch {
                 // The plan in force stays in force; the next tick tries again.
-                self.hub.withState { $0.counts.plansFailed += 1 }
+                self.hub.withState { state in
+                    state.counts.plansFailed += 1
+                    state.planFault = "\(error)"
+                }
                 self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
             }
             try? await Task.sleep(for: .seconds(Self.shortestPause))
@@ -79,20 +86,26 @@ struct PlanLoop: Service {
     private func plan(_ cause: String, _ record: inout PlanRecord) async throws {
         let now = self.hub.clock.now
         let (version, parent) = (record.chain.next, record.chain.head)
-        let next = self.hub.withState { $0.mind.plan(version: version, parent: parent, now: now) }
-        guard let plan = next else {
+        let next = self.hub.withState { $0.mind.generation(version: version, parent: parent, now: now) }
+        guard let next else {
             self.hub.announcements.send(self.hub.announcements.current ?? Announcement(plan: nil))
             return
         }
+        let plan = next.plan
         let took = self.hub.clock.now - now
         let encoded = try EncodedPlan(plan)
         guard try await record.accept(encoded) else { throw Superseded(epoch: version.epoch) }
         self.hub.announcements.send(Announcement(plan: encoded))
+        let stored = self.hub.clock.now - now - took
         self.hub.withState { state in
             state.plan = plan
             state.plannedAt = now
+            state.planFault = nil
+            state.storeWrite = stored
+            state.overflow = Dictionary(zip(plan.pools.map(\.pool), next.overflow)) { $1 }
             state.counts.planned(took: took)
         }
+        await self.desk.keep(next, encoded, cause: cause)
         self.hub.logger.debug(
             "plan accepted",
             metadata: [

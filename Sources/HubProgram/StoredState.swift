@@ -2,6 +2,7 @@ import FleetModel
 import Leadership
 import PlanStream
 import StateStore
+import WireProtocol
 
 /// The state came out of the store in a shape that this version cannot read.
 struct StoredStateError: Error, CustomStringConvertible {
@@ -33,12 +34,40 @@ struct Incarnations: Sendable {
     }
 }
 
+/// The secret of which the keys of all frames are made; every hub replica has the same, since the store does.
+struct FrameSecret: Sendable {
+    private static let key = "secrets/frames"
+
+    let store: any StateStore
+
+    /// The keys of the fleet; the first hub to ask makes the secret.
+    func keys() async throws -> FrameKeys {
+        while true {
+            if let held = try await self.store.get(Self.key) {
+                do throws(SealFault) {
+                    return try FrameKeys(secret: held.value)
+                } catch {
+                    throw StoredStateError(key: Self.key, reason: "is not \(FrameKeys.secretLength) bytes")
+                }
+            }
+            _ = try await self.store.commit(
+                StoreTransaction(
+                    when: [.absent(key: Self.key)],
+                    [.put(key: Self.key, value: FrameKeys.makeSecret())]
+                )
+            )
+        }
+    }
+}
+
 /// The leadership term and the plan in force.
 struct PlanRecord: Sendable {
     private static let leaderKey = "leader"
     private static let planKey = "plan"
 
     let store: any StateStore
+    /// The store's revision at which the leader key came to be.
+    private let leader: Int64
     private(set) var chain: PlanChain
     private var planModified: Int64?
 
@@ -64,12 +93,15 @@ struct PlanRecord: Sendable {
                 throw StoredStateError(key: self.planKey, reason: error.reason)
             }
         }
-        let chain = PlanChain(epoch: UInt64(leader.created), head: plan?.version)
-        return (PlanRecord(store: store, chain: chain, planModified: held?.modified), plan)
+        let floor = try await EpochFloor.read(from: store)
+        let chain = PlanChain(epoch: floor + UInt64(leader.created), head: plan?.version)
+        let record = PlanRecord(store: store, leader: leader.created, chain: chain, planModified: held?.modified)
+        return (record, plan)
     }
 
-    private init(store: any StateStore, chain: PlanChain, planModified: Int64?) {
+    private init(store: any StateStore, leader: Int64, chain: PlanChain, planModified: Int64?) {
         self.store = store
+        self.leader = leader
         self.chain = chain
         self.planModified = planModified
     }
@@ -82,7 +114,7 @@ struct PlanRecord: Sendable {
             self.planModified.map { StoreTransaction.Condition.modified(key: Self.planKey, at: $0) }
             ?? .absent(key: Self.planKey)
         let transaction = StoreTransaction(
-            when: [.created(key: Self.leaderKey, at: Int64(self.chain.epoch)), parent],
+            when: [.created(key: Self.leaderKey, at: self.leader), parent],
             [.put(key: Self.planKey, value: try plan.bytes())]
         )
         guard case .committed(let revision) = try await self.store.commit(transaction) else { return false }

@@ -41,6 +41,7 @@ package struct PlanService<Audience: PlanAudience>: Isobar_V1_Plans.SimpleServic
         guard case .subscribe(let subscribe) = try await messages.next()?.kind else {
             throw RPCError(code: .invalidArgument, message: "the first message must be a Subscribe")
         }
+        try context.requirePeer(toSpeakFor: subscribe.region)
         let gateway: GatewayName
         let region: RegionName
         do {
@@ -69,12 +70,12 @@ package struct PlanService<Audience: PlanAudience>: Isobar_V1_Plans.SimpleServic
                     try await response.write(message)
                 }
             }
-            while let message = try await messages.next() { self.take(message, from: gateway) }
+            while let message = try await messages.next() { self.take(message, from: gateway, in: region) }
             group.cancelAll()
         }
     }
 
-    private func take(_ message: Isobar_V1_GatewayMessage, from gateway: GatewayName) {
+    private func take(_ message: Isobar_V1_GatewayMessage, from gateway: GatewayName, in region: RegionName) {
         switch message.kind {
         case .acknowledgement(let acknowledgement):
             self.audience.acknowledged(gateway, acknowledgement.version.model)
@@ -82,7 +83,12 @@ package struct PlanService<Audience: PlanAudience>: Isobar_V1_Plans.SimpleServic
             self.audience.refused(gateway, refusal.version.model, reason: refusal.reason)
         case .demand(let demand):
             do throws(WireError) {
-                self.audience.reported(try demand.model())
+                let report = try demand.model()
+                guard report.gateway == gateway, report.region == region else {
+                    let reason = "\(report.gateway) in \(report.region) is not \(gateway) in \(region), who subscribed"
+                    throw WireError(field: "demand", reason: reason)
+                }
+                self.audience.reported(report)
             } catch {
                 self.audience.unreadable(error)
             }

@@ -10,6 +10,17 @@ extension Router {
         }.map(\.key).sorted()
     }
 
+    /// Whether a request that comes from a client now has a sound place, here or by the plan in another region.
+    package func canRoute(_ pool: PoolName, now: Seconds) -> Bool {
+        let at = self.circumstances(.sound, held: nil, now: now)
+        return self.pools.first { $0.pool == pool }?.places.contains { place in
+            if let local = place.local {
+                return local.hasUsable(.sound, now: now, ageMax: self.settings.sampleAgeMax, failed: [])
+            }
+            return place.isPlanned && place.state == .active && place.peers.contains { at.admits($0, failed: []) }
+        } ?? false
+    }
+
     /// The plan that is held, if any.
     package var planHeld: Plan? { self.plan }
 

@@ -123,6 +123,26 @@ package struct SolverLinks: Hashable, Sendable {
         self.egress = costs
     }
 
+    func write(to writer: inout ByteWriter) {
+        writer.list(self.regions) { $0.text($1.text) }
+        for values in [self.roundTrips, self.egress] { writer.list(values) { $0.number($1) } }
+    }
+
+    init(from reader: inout ByteReader) throws(SolverQuestion.Unreadable) {
+        let regions = try reader.list { (reader) throws(SolverQuestion.Unreadable) in
+            RegionName(unchecked: try reader.text())
+        }
+        let roundTrips = try reader.list { (reader) throws(SolverQuestion.Unreadable) in try reader.number() }
+        let egress = try reader.list { (reader) throws(SolverQuestion.Unreadable) in try reader.number() }
+        guard roundTrips.count == regions.count * regions.count, egress.count == roundTrips.count,
+            Set(regions).count == regions.count
+        else { throw SolverQuestion.Unreadable(reason: "links that do not fit their regions") }
+        self.regions = regions
+        self.index = Dictionary(uniqueKeysWithValues: zip(regions, 0...))
+        self.roundTrips = roundTrips
+        self.egress = egress
+    }
+
     func place(of region: RegionName) -> Int? { self.index[region] }
 
     /// Seconds there and back, `nan` when nobody knows.

@@ -37,6 +37,30 @@ package struct WeightTable: Hashable, Sendable {
     }
 
     mutating func endRow() { self.ends.append(self.entries.count) }
+
+    func write(to writer: inout ByteWriter) {
+        writer.list(self.ends.indices.map { Array(self.row($0)) }) { writer, row in
+            writer.list(row) { writer, entry in
+                writer.integer(UInt64(entry.cluster))
+                writer.number(entry.weight)
+            }
+        }
+    }
+
+    init(from reader: inout ByteReader, clusters: Int) throws(SolverQuestion.Unreadable) {
+        let rows = try reader.list { (reader) throws(SolverQuestion.Unreadable) in
+            try reader.list { (reader) throws(SolverQuestion.Unreadable) in
+                Entry(cluster: Int(clamping: try reader.integer()), weight: try reader.number())
+            }
+        }
+        for row in rows {
+            guard row.allSatisfy({ $0.cluster < clusters }) else {
+                throw SolverQuestion.Unreadable(reason: "a weight of a cluster that is none")
+            }
+            self.entries += row
+            self.endRow()
+        }
+    }
 }
 
 /// What the caller keeps of one pool between ticks: the prices that the next solve starts from, and the weights in
@@ -81,6 +105,34 @@ package struct SolverMemory: Sendable {
                 table.endRow()
             }
             self.tables[band] = table
+        }
+    }
+
+    func write(to writer: inout ByteWriter) {
+        writer.list(self.sources) { $0.text($1.text) }
+        writer.list(self.clusters) { $0.text($1.text) }
+        for values in [self.prices, self.loads] { writer.bands(values) { $0.list($1) { $0.number($1) } } }
+        writer.bands(self.tables) { writer, table in
+            writer.integer(table == nil ? 0 : 1)
+            table?.write(to: &writer)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(SolverQuestion.Unreadable) {
+        self.sources = try reader.list { (reader) throws(SolverQuestion.Unreadable) in
+            RegionName(unchecked: try reader.text())
+        }
+        self.clusters = try reader.list { (reader) throws(SolverQuestion.Unreadable) in
+            ClusterName(unchecked: try reader.text())
+        }
+        let count = self.clusters.count
+        for path in [\SolverMemory.prices, \SolverMemory.loads] {
+            self[keyPath: path] = try reader.bands { (reader) throws(SolverQuestion.Unreadable) in
+                try reader.list { (reader) throws(SolverQuestion.Unreadable) in try reader.number() }
+            }
+        }
+        self.tables = try reader.bands { (reader) throws(SolverQuestion.Unreadable) in
+            try reader.integer() == 0 ? nil : try WeightTable(from: &reader, clusters: count)
         }
     }
 

@@ -75,6 +75,13 @@ extension Isobar_V1_PoolPlan {
         }
         self.cost = plan.cost
         self.gap = plan.gap
+        // Sorted, so that equal plans have equal bytes.
+        self.objectives = plan.objectives.sorted { $0.key < $1.key }.map { name, band in
+            var message = Isobar_V1_PlanObjective()
+            message.name = name
+            message.band = Isobar_V1_Band(band)
+            return message
+        }
     }
 
     func model() throws(WireError) -> PoolPlan {
@@ -115,13 +122,18 @@ extension Isobar_V1_PoolPlan {
                 )
             )
         }
+        var objectives: [String: Band] = [:]
+        for message in self.objectives {
+            objectives[message.name] = try message.band.model(field: "objectives.band")
+        }
         return PoolPlan(
             pool: try WireError.checking("pools.pool") { () throws(InvalidName) in try PoolName(self.pool) },
             clusters: clusters,
             rows: rows,
             failover: failover,
             cost: try WireError.quantity("pools.cost", self.cost),
-            gap: try WireError.quantity("pools.gap", self.gap)
+            gap: try WireError.quantity("pools.gap", self.gap),
+            objectives: objectives
         )
     }
 }

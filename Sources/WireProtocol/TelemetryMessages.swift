@@ -128,6 +128,7 @@ extension Isobar_V1_SampleBatch {
                 message.load.running = UInt32(clamping: load.running)
                 message.load.waiting = UInt32(clamping: load.waiting)
                 if let kvUse = load.kvUse { message.load.kvUse = Float(kvUse) }
+                if let adapters = load.adapters { message.load.adapters = Isobar_V1_Adapters(adapters) }
             }
             return message
         }
@@ -147,7 +148,8 @@ extension Isobar_V1_SampleBatch {
                     running: Int(message.load.running),
                     waiting: Int(message.load.waiting),
                     kvUse: message.load.hasKvUse
-                        ? try WireError.quantity("samples.load.kv_use", Double(message.load.kvUse)) : nil
+                        ? try WireError.quantity("samples.load.kv_use", Double(message.load.kvUse)) : nil,
+                    adapters: message.load.hasAdapters ? message.load.adapters.model : nil
                 )
             }
             samples.append(
@@ -159,6 +161,23 @@ extension Isobar_V1_SampleBatch {
             region: try WireError.checking("region") { () throws(InvalidName) in try RegionName(self.region) },
             pool: try WireError.checking("pool") { () throws(InvalidName) in try PoolName(self.pool) },
             samples: samples
+        )
+    }
+}
+
+extension Isobar_V1_Adapters {
+    fileprivate init(_ adapters: LoRAAdapters) {
+        self.init()
+        self.running = adapters.running
+        self.waiting = adapters.waiting
+        if let most = adapters.most { self.most = UInt32(clamping: most) }
+    }
+
+    fileprivate var model: LoRAAdapters {
+        LoRAAdapters(
+            running: Array(self.running.prefix(LoRAAdapters.mostNames)),
+            waiting: Array(self.waiting.prefix(LoRAAdapters.mostNames)),
+            most: self.hasMost ? Int(self.most) : nil
         )
     }
 }

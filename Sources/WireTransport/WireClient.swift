@@ -1,7 +1,9 @@
 package import FleetModel
 package import GRPCCore
 package import GRPCNIOTransportHTTP2Posix
+import NIOCore
 import ServiceLifecycle
+import Synchronization
 
 /// One long-lived connection to one address; it reconnects by itself.
 ///
@@ -11,18 +13,30 @@ package struct WireClient: Service {
 
     package let address: EndpointAddress
     package let client: GRPCClient<Transport>
+    private let lastPeer = LastPeer()
+
+    /// Who the other end is, as its newest certificate says; `nil` on a plain text link, and before the first handshake.
+    package var peer: Identity? { self.lastPeer.identity.withLock { $0 } }
 
     /// - Parameters:
     ///   - address: The other end.
     ///   - field: The configuration's field that the address comes from, for messages.
-    /// - Throws: ``WireRefusal`` for an address off loopback, where plain text is not allowed.
-    package init(to address: EndpointAddress, field: String) throws {
-        try WireRefusal.check(address, field: field)
+    ///   - role: What the other end must be.
+    ///   - credentials: Mutual TLS with these; plain text, to loopback only, when `nil`.
+    /// - Throws: ``WireRefusal`` for an address off loopback without credentials.
+    package init(
+        to address: EndpointAddress,
+        field: String,
+        role: Role,
+        credentials: LinkCredentials? = nil
+    ) throws {
+        if credentials == nil { try WireRefusal.check(address, field: field) }
+        let lastPeer = self.lastPeer
         self.address = address
         self.client = GRPCClient(
             transport: try HTTP2ClientTransport.Posix(
                 target: .dns(host: address.host, port: address.port),
-                transportSecurity: .plaintext,
+                transportSecurity: credentials == nil ? .plaintext : .customSecure,
                 config: .defaults { config in
                     config.backoff = .init(
                         initial: .milliseconds(50),
@@ -36,6 +50,19 @@ package struct WireClient: Service {
                         timeout: .seconds(3),
                         allowWithoutCalls: true
                     )
+                    guard let credentials else { return }
+                    config.channelDebuggingCallbacks.onCreateTCPConnection = { channel in
+                        channel.eventLoop.makeCompletedFuture {
+                            let remote = address.description
+                            try channel.pipeline.syncOperations.addHandlers(
+                                try credentials.clientHandler(to: role, remote: remote) { identity in
+                                    lastPeer.identity.withLock { $0 = identity }
+                                },
+                                HandshakeWatch(credentials: credentials, remote: remote),
+                                position: .first
+                            )
+                        }
+                    }
                 }
             )
         )
@@ -49,4 +76,8 @@ package struct WireClient: Service {
             self.client.beginGracefulShutdown()
         }
     }
+}
+
+private final class LastPeer: Sendable {
+    let identity = Mutex<Identity?>(nil)
 }

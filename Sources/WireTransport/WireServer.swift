@@ -1,6 +1,7 @@
 package import FleetModel
 package import GRPCCore
 import GRPCNIOTransportHTTP2Posix
+import NIOCore
 import ServiceLifecycle
 
 /// Serves gRPC services on one port.
@@ -12,24 +13,44 @@ package struct WireServer: Service {
     /// - Parameters:
     ///   - address: Where to listen; port 0 lets the system choose.
     ///   - services: What to serve.
+    ///   - credentials: Mutual TLS with these; plain text, on loopback only, when `nil`.
     ///   - onListening: Told the address with the port in it, once, when the server listens.
-    /// - Throws: ``WireRefusal`` for an address off loopback, where plain text is not allowed.
+    /// - Throws: ``WireRefusal`` for an address off loopback without credentials.
     package init(
         listen address: EndpointAddress,
         services: [any RegistrableRPCService],
+        credentials: LinkCredentials? = nil,
         onListening: @escaping @Sendable (EndpointAddress) -> Void = { _ in }
     ) throws(WireRefusal) {
-        try WireRefusal.check(address, field: "listen")
+        if credentials == nil { try WireRefusal.check(address, field: "listen") }
         self.address = address
         self.onListening = onListening
         let transport = HTTP2ServerTransport.Posix(
             address: address.host.contains(":")
                 ? .ipv6(host: address.host, port: address.port)
                 : .ipv4(host: address.host == "localhost" ? "127.0.0.1" : address.host, port: address.port),
+            // TLS is put below HTTP/2 as each connection comes: the transport's own has no choice of TLS 1.3 alone.
             transportSecurity: .plaintext,
-            config: .defaults { $0.connection.maxGraceTime = .seconds(1) }
+            config: .defaults { config in
+                config.connection.maxGraceTime = .seconds(1)
+                guard let credentials else { return }
+                config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let remote = channel.remoteAddress.map { "\($0)" } ?? "unknown"
+                        try channel.pipeline.syncOperations.addHandlers(
+                            credentials.serverHandler(remote: remote),
+                            HandshakeWatch(credentials: credentials, remote: remote),
+                            position: .first
+                        )
+                    }
+                }
+            }
         )
-        self.server = GRPCServer(transport: transport, services: services)
+        self.server = GRPCServer(
+            transport: transport,
+            services: services,
+            interceptors: credentials.map { [CallGuard(credentials: $0)] } ?? []
+        )
     }
 
     /// Serves until a graceful shutdown.
@@ -77,8 +98,8 @@ package struct WireRefusal: Error, Hashable, CustomStringConvertible {
             throw WireRefusal(
                 field: field,
                 address: address.description,
-                reason: "links off loopback need mutual TLS, which this version does not offer",
-                fix: "use a loopback address, with a tunnel of your own between hosts"
+                reason: "links off loopback need mutual TLS",
+                fix: "add `tls:` with certificate, key and authority, which `isobar pki` makes"
             )
         }
     }

@@ -19,9 +19,18 @@ struct Isobar: AsyncParsableCommand {
                 name: "Programs:",
                 subcommands: [AgentCommand.self, HubCommand.self, GatewayCommand.self, EngineCommand.self]
             ),
+            CommandGroup(name: "Set up:", subcommands: [PKICommand.self]),
+            CommandGroup(
+                name: "Look and change, at a hub:",
+                subcommands: [
+                    StatusCommand.self, CheckCommand.self, PlanCommand.self, GetCommand.self, DescribeCommand.self,
+                    ApplyCommand.self, DiffCommand.self, DeleteCommand.self, WatchCommand.self, AuditCommand.self,
+                    BackupCommand.self, RestoreCommand.self,
+                ]
+            ),
             CommandGroup(
                 name: "Look and ask:",
-                subcommands: [PickCommand.self, SolveCommand.self, SimulateCommand.self]
+                subcommands: [PickCommand.self, TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
             ),
         ]
     )

@@ -2,8 +2,10 @@ import ConfigurationFiles
 import EngineSignals
 import FleetModel
 import Foundation
+import GossipTransport
 import Logging
 import Observability
+import SwiftProtobuf
 import TestKit
 import Testing
 import WireProtocol
@@ -39,8 +41,43 @@ struct AgentConfigurationTests {
     func reads() throws {
         let read = try configuration()
         #expect(read.cluster.text == "us-east-a" && read.interval == 1 && read.scrapeInterval == 0.2)
-        #expect(read.pools.map(\.engine) == [.vllm] && read.pools[0].endpoints.count == 2)
+        #expect(read.pools.map(\.engine) == [MetricsProfile.vllm] && read.pools[0].endpoints.count == 2)
         #expect(try configuration(file.replacing("engine: vllm", with: "engine: auto")).pools[0].engine == nil)
+    }
+
+    @Test("tells each endpoint's engine from the pool, from its labels, or from its page")
+    func engines() throws {
+        let read = try configuration(
+            """
+            cluster: us-east-a
+            region: us-east
+            agent: us-east-a-0
+            listen: 127.0.0.1:0
+            hub: [127.0.0.1:7400]
+            engines:
+              - name: acme
+                rankLabel: rank
+                running: acme_requests{state=running}
+                waiting: acme_requests{state=queued}
+                ttft: acme_first_token_seconds
+            pools:
+              - name: default/own
+                engine: acme
+                endpoints: [127.0.0.1:8000]
+              - name: default/mixed
+                endpoints:
+                  - 127.0.0.1:8001
+                  - address: 127.0.0.1:8002
+                    labels: {llm-d.ai/engine-type: sglang}
+                  - address: 127.0.0.1:8003
+                    labels: {app: chat}
+            """
+        )
+        let own = read.pools[0].groups(engines: read.engines)
+        #expect(own.map(\.profiles) == [read.engines] && read.engines.map(\.name) == ["acme"])
+        let mixed = read.pools[1].groups(engines: read.engines)
+        #expect(mixed.map(\.endpoints.count) == [2, 1])
+        #expect(mixed.map(\.profiles) == [read.engines + MetricsProfile.builtIn, [.sglang]])
     }
 
     @Test(
@@ -48,6 +85,23 @@ struct AgentConfigurationTests {
         arguments: [
             ("hub: [127.0.0.1:7400]", "hub: []", "hub: is empty; name the address of at least one hub"),
             ("engine: vllm", "engine: gpt", "pools[0].engine: \"gpt\" is not valid: use auto, vllm, sglang"),
+            (
+                "pools:", "engines: [{name: vllm, running: a}]\npools:",
+                "engines[0].name: \"vllm\" is taken; choose another name"
+            ),
+            (
+                "pools:", "engines: [{name: a, kvUse: b}]\npools:",
+                "engines[0].running: is missing, and so is `waiting`"
+            ),
+            (
+                "pools:", "engines: [{name: a, running: 'b{c}'}]\npools:",
+                "engines[0].running: \"b{c}\" is not valid: use a series' name, or name{label=value}"
+            ),
+            (
+                "pools:", "engines: [{name: a, running: b}, {name: a, running: c}]\npools:",
+                "engines: has a name twice"
+            ),
+            ("127.0.0.1:8001", "{address: 127.0.0.1:8001, port: 1}", "pools[0].endpoints[1].port: is unknown"),
             ("127.0.0.1:8001", "127.0.0.1:8000", "pools: 127.0.0.1:8000 stands in default/llama and in default/llama"),
             ("maxNumSeqs: 16", "maxNumSeqs: 0", "pools[0].maxNumSeqs: \"0\" is not valid: use a whole number from 1"),
         ]
@@ -75,6 +129,19 @@ struct AgentTests {
         )
     }
 
+    private var keys: FrameKeys { get throws { try FrameKeys(secret: Array(repeating: 1, count: 32)) } }
+
+    private func register(_ incarnation: UInt64) throws {
+        let key = try self.keys.key(of: self.agent.configuration.cluster, incarnation: incarnation)
+        try self.agent.registered(AgentRegistration(incarnation: incarnation, key: key))
+    }
+
+    /// The newest frame, as a hub opens it.
+    private func frame() throws -> DigestFrame? {
+        guard let sealed = self.agent.frames.current else { return nil }
+        return try Isobar_V1_Frame(serializedBytes: try self.keys.open(sealed).payload).model()
+    }
+
     private func page(running: Int) throws -> EngineReading {
         let text = """
             # TYPE vllm:num_requests_running gauge
@@ -93,9 +160,9 @@ struct AgentTests {
         self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
         self.agent.beat()
         #expect(self.agent.frames.current == nil)
-        self.agent.registered(7)
+        try self.register(7)
         self.agent.beat()
-        let frame = try #require(self.agent.frames.current)
+        let frame = try #require(try self.frame())
         #expect(frame.id.description == "us-east-a@7.1")
         #expect(frame.digests[0].running == 3 && frame.digests[0].endpointsReady == 1)
         #expect(frame.digests[0].endpointsKnown == 2)
@@ -103,18 +170,31 @@ struct AgentTests {
 
     @Test("sends at once when an endpoint is lost, without waiting for its beat")
     func significantChange() async throws {
-        self.agent.registered(1)
+        try self.register(1)
         for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
         self.agent.beat()
-        let before = try #require(self.agent.frames.current)
+        let before = try #require(try self.frame())
         #expect(before.digests[0].endpointsReady == 2)
         // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
         try await eventually("a frame without the endpoint") {
             self.agent.scraped(self.endpoints[1], .failure(.refused))
             self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
-            return self.agent.frames.current?.digests[0].endpointsReady == 1
+            return try self.frame()?.digests[0].endpointsReady == 1
         }
-        #expect(self.agent.frames.current?.id.isNewer(than: before.id) == true)
+        #expect(try self.frame()?.id.isNewer(than: before.id) == true)
+    }
+
+    @Test("a hub that cannot open its frame makes it register again, and only for the frame's own incarnation")
+    func registersAgain() throws {
+        try self.register(3)
+        #expect(self.agent.isRegistered)
+        let cluster = self.agent.configuration.cluster
+        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 2, sequence: 9))
+        #expect(self.agent.isRegistered)
+        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 3, sequence: 1))
+        #expect(!self.agent.isRegistered)
+        self.agent.beat()
+        #expect(self.agent.frames.current == nil)
     }
 
     @Test("shows gateways every endpoint, with no load for one that does not answer")
@@ -128,5 +208,33 @@ struct AgentTests {
         #expect(self.agent.readiness().allSatisfy { $0.problem == nil })
         #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"timeout\"} 1.0"))
         #expect(self.agent.status().pools[0].endpoints[1].fault == "no complete answer before the deadline")
+    }
+
+    @Test(
+        "counts every kind of fault under its name, and says it in words",
+        arguments: [
+            (ScrapeFault.status(500), "status", "status 500"), (.timeout, "timeout", "no complete answer before"),
+            (.tooLarge, "too_large", "the answer is over the size limit"), (.refused, "refused", "no connection"),
+            (.noKnownSeries, "no_known_series", "no series of a known engine; check the engine"),
+            (.unreadable("half a page"), "unreadable", "not readable: half a page"),
+        ]
+    )
+    func faults(fault: ScrapeFault, code: String, words: String) {
+        for _ in 0..<3 { self.agent.scraped(self.endpoints[0], .failure(fault)) }
+        #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"\(code)\"} 3.0"))
+        #expect(self.agent.status().pools[0].endpoints[0].fault?.hasPrefix(words) == true)
+        #expect(self.agent.status().pools[0].endpoints[0].running == nil)
+        #expect(self.agent.readiness().first?.problem?.contains(words) == true)
+    }
+
+    @Test("counts restarts and upgrades of engines")
+    func restarts() throws {
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
+        var other = EngineReading(engine: .sglang)
+        other[.waiting] = 0
+        self.agent.scraped(self.endpoints[0], .success(other))
+        let page = self.agent.metrics()
+        #expect(page.contains("isobar_agent_engine_restarts_total{pool=\"default/llama\"} 1.0"))
+        #expect(page.contains("isobar_agent_engine_upgrades_total{pool=\"default/llama\"} 1.0"))
     }
 }

@@ -51,7 +51,7 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
             try await withRawServer {
                 try await $0.page(page)
             } _: { endpoint, log in
-                let scraper = EngineScraper(client: client, engine: .vllm, deadline: .seconds(20))
+                let scraper = EngineScraper(client: client, profiles: [.vllm], deadline: .seconds(20))
                 for _ in 0..<5 {
                     let reading = try await scraper.scrape(endpoint).get()
                     #expect(reading.running == 105 && reading.waiting == 295)
@@ -64,7 +64,7 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
 
     @Test func `asks trtllm-serve where it has its metrics`() async throws {
         try await withClient { client in
-            let scraper = EngineScraper(client: client, engine: .trtllm, deadline: .seconds(20))
+            let scraper = EngineScraper(client: client, profiles: [.trtllmServe], deadline: .seconds(20))
             try await withRawServer {
                 try await $0.page("trtllm_num_requests_running 1\n")
             } _: { endpoint, _ in
@@ -72,6 +72,15 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
                 #expect(reading.running == 1)
             }
         }
+    }
+
+    @Test func `completes a page from the load report in the answer's header`() async throws {
+        let page = "vllm:num_requests_running 3\n"
+        let head = "HTTP/1.1 200 OK\r\nendpoint-load-metrics: TEXT named_metrics.num_requests_waiting=7\r\n"
+        let reading = try await self.scrape {
+            try await $0.write("\(head)Content-Length: \(page.utf8.count)\r\n\r\n\(page)")
+        }.get()
+        #expect(reading.running == 3 && reading.waiting == 7)
     }
 
     @Test func `says which status came instead of a page`() async throws {
@@ -120,6 +129,26 @@ private func withClient(_ body: (HTTPClient) async throws -> Void) async throws 
             throw CancellationError()
         }
         #expect(garbage.fault?.code == "unreadable")
+    }
+
+    @Test func `names an engine that changed its names, instead of calling it idle`() async throws {
+        let renamed = goodPage.replacing("vllm:", with: "vllm_v2:")
+        #expect(try await self.scrape { try await $0.page(renamed) } == .failure(.noKnownSeries))
+        // When the names of the load are there and others are gone, the reading names those.
+        let reading = try await self.scrape { try await $0.page(goodPage) }.get()
+        #expect(reading.missing.contains(.kvUse) && reading.missing.contains(.finished))
+    }
+
+    @Test func `refuses an answer of 100 MB by its announced length, or as soon as it is over the limit`() async throws
+    {
+        let part = ByteBuffer(string: String(repeating: "# 0123456789abc\n", count: 65_536))
+        for framing in ["Content-Length: 104857600", "Connection: close"] {
+            let result = try await self.scrape { answer in
+                try await answer.write("HTTP/1.1 200 OK\r\n\(framing)\r\n\r\n")
+                for _ in 0..<100 { try await answer.write(part) }
+            }
+            #expect(result == .failure(.tooLarge), "\(framing)")
+        }
     }
 
     @Test func `does not take half a page for a whole one`() async throws {

@@ -23,6 +23,13 @@ import Testing
         #expect(tracker.failuresInARow == 0)
     }
 
+    @Test func `shows the adapters that its requests use`() throws {
+        var tracker = EndpointTracker(endpoint: endpoint(1))
+        let sample = tracker.read(try EngineReader().read(try constructedPage("vllm-lora")), now: 1)
+        #expect(sample.load?.adapters == LoRAAdapters(running: ["chat", "sql"], waiting: ["legal"], most: 4))
+        #expect(tracker.read(reading(), now: 2).load?.adapters == nil)
+    }
+
     @Test func `goes stale with age alone`() {
         var tracker = EndpointTracker(endpoint: endpoint(1))
         _ = tracker.read(reading(), now: 1)
@@ -48,16 +55,56 @@ import Testing
         _ = tracker.read(reading(running: 1, [.finished: 1000]), now: 0)
         _ = tracker.read(reading(running: 1, [.finished: 2]), now: 1.5)
         #expect(tracker.lastWindow == nil)
-        #expect(tracker.restarts == 1)
+        #expect(tracker.restarts == 1 && tracker.upgrades == 0)
         _ = tracker.read(reading(running: 1, [.finished: 5]), now: 2.5)
         #expect(tracker.lastWindow?.finished == 3)
+    }
+
+    @Test func `that restarts idle is told by its start time, though no counter fell`() {
+        var tracker = EndpointTracker(endpoint: endpoint(1))
+        _ = tracker.read(reading([.finished: 0, .startTime: 1000]), now: 0)
+        _ = tracker.read(reading([.finished: 0]), now: 0.5)
+        #expect(tracker.restarts == 0)
+        _ = tracker.read(reading([.finished: 0, .startTime: 1000]), now: 0.6)
+        _ = tracker.read(reading([.finished: 0, .startTime: 2000]), now: 60)
+        #expect(tracker.restarts == 1 && tracker.upgrades == 0)
+    }
+
+    @Test func `that comes back as another engine, or with other sizes, is learned anew`() throws {
+        var engine = SteadyEngine(rate: 4)
+        var tracker = EndpointTracker(endpoint: endpoint(1))
+        for _ in 0..<40 { _ = tracker.read(engine.next(), now: engine.now) }
+        #expect(tracker.capacity != nil)
+        // The KV cache is measured at each start, so a little difference says nothing.
+        _ = tracker.read(reading([.finished: 0, .blocks: 1040, .blockSize: 16]), now: engine.now + 1)
+        #expect(tracker.restarts == 1 && tracker.upgrades == 0 && tracker.capacity != nil)
+        _ = tracker.read(reading([.startTime: 5, .finished: 0, .blocks: 1040]), now: engine.now + 2)
+        _ = tracker.read(reading([.startTime: 6, .finished: 0, .blocks: 4000]), now: engine.now + 3)
+        #expect(tracker.restarts == 2 && tracker.upgrades == 1 && tracker.capacity == nil)
+        var other = EngineReading(engine: .sglang)
+        other[.waiting] = 0
+        _ = tracker.read(other, now: engine.now + 4)
+        #expect(tracker.restarts == 3 && tracker.upgrades == 2)
+    }
+
+    @Test func `whose page has the names of another version is an upgrade`() throws {
+        let reader = EngineReader(engine: .vllm)
+        func page(_ kvUse: String) throws -> EngineReading {
+            try reader.read(Array("vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n\(kvUse) 0.5\n".utf8))
+        }
+        var tracker = EndpointTracker(endpoint: endpoint(1))
+        _ = tracker.read(try page("vllm:gpu_cache_usage_perc"), now: 0)
+        _ = tracker.read(try page("vllm:gpu_cache_usage_perc"), now: 1)
+        #expect(tracker.upgrades == 0)
+        _ = tracker.read(try page("vllm:kv_cache_usage_perc"), now: 2)
+        #expect(tracker.upgrades == 1)
     }
 
     @Test func `with another number of ranks gives no window, since sums of ranks do not compare`() {
         var tracker = EndpointTracker(endpoint: endpoint(1))
         _ = tracker.read(reading(running: 1, [.finished: 10]), now: 0)
         var two = reading(running: 1, [.finished: 900])
-        two.ranks = 2
+        two.ranks = [RankReading(name: "0"), RankReading(name: "1")]
         _ = tracker.read(two, now: 1.5)
         #expect(tracker.lastWindow == nil)
         #expect(tracker.restarts == 1)

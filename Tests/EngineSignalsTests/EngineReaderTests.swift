@@ -1,3 +1,4 @@
+import FleetModel
 import Testing
 
 @testable import EngineSignals
@@ -28,106 +29,133 @@ private func read(_ page: String, as engine: EngineKind? = nil) throws -> Engine
     }
 
     @Test func `of vLLM 0-6 is read by its old names`() throws {
-        let reading = try read(
-            """
-            vllm:num_requests_running{model_name="m"} 4.0
-            vllm:num_requests_waiting{model_name="m"} 1.0
-            vllm:gpu_cache_usage_perc{model_name="m"} 0.25
-            vllm:time_per_output_token_seconds_sum{model_name="m"} 3.5
-            vllm:time_per_output_token_seconds_count{model_name="m"} 100.0
-            """
-        )
-        #expect(reading.kvUse == 0.25)
-        #expect(reading[.itlSum] == 3.5)
-        #expect(reading.missing.contains(.finished))
-        #expect(!reading.missing.contains(.kvUse))
+        let reading = try EngineReader().read(try constructedPage("vllm-0.6"))
+        #expect(reading.engine == .vllm)
+        #expect(reading.running == 4 && reading.waiting == 1 && reading.kvUse == 0.25)
+        #expect(reading.blocks == 7200 && reading.blockSize == 16)
+        #expect(reading[.promptTokens] == 91_234 && reading[.generationTokens] == 45_678)
+        #expect(reading[.finished] == 100)
+        #expect(reading[.itlSum] == 456.5 && reading[.itlCount] == 45_573)
+        #expect(reading.missing == [.cachedPromptTokens])
+        #expect(reading.ranks == [RankReading(name: "", running: 4, waiting: 1, kvUse: 0.25)])
     }
 
-    @Test func `sums data-parallel ranks and takes the fullest KV cache`() throws {
-        let reading = try read(
-            """
-            vllm:num_requests_running{engine="0"} 4.0
-            vllm:num_requests_running{engine="1"} 60.0
-            vllm:num_requests_waiting{engine="0"} 0.0
-            vllm:num_requests_waiting{engine="1"} 9.0
-            vllm:kv_cache_usage_perc{engine="0"} 0.1
-            vllm:kv_cache_usage_perc{engine="1"} 0.99
-            vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="500"} 1.0
-            vllm:cache_config_info{engine="1",block_size="16",num_gpu_blocks="700"} 1.0
-            """
-        )
+    @Test func `sums data-parallel ranks, takes the fullest KV cache, and keeps each rank`() throws {
+        let reading = try EngineReader().read(try constructedPage("vllm-two-ranks"))
         #expect(reading.running == 64)
         #expect(reading.waiting == 9)
         #expect(reading.kvUse == 0.99)
         #expect(reading.kvTokens == 19_200)
-        #expect(reading.ranks == 2)
+        #expect(reading[.promptTokens] == 16_000)
+        #expect(
+            reading.ranks == [
+                RankReading(name: "0", running: 4, waiting: 0, kvUse: 0.1),
+                RankReading(name: "1", running: 60, waiting: 9, kvUse: 0.99),
+            ]
+        )
     }
 
     @Test func `of SGLang counts tensor-parallel ranks and priorities once`() throws {
+        let reading = try EngineReader().read(try constructedPage("sglang"))
+        #expect(reading.engine == .sglang)
+        #expect(reading.running == 17 && reading.waiting == 3 && reading.kvUse == 0.6)
+        #expect(reading.seats == 256)
+        #expect(reading.blocks == 4100 && reading.blockSize == 64 && reading.kvTokens == 262_400)
+        #expect(reading[.cachedPromptTokens] == 31_200)
+        #expect(reading.ranks.map(\.running) == [10, 7])
+        #expect(reading.missing.isEmpty)
+    }
+
+    @Test func `of SGLang 0-5-11 has the size of its cache in gauges`() throws {
         let reading = try read(
             """
-            sglang:num_running_reqs{dp_rank="0",tp_rank="0",priority=""} 10.0
-            sglang:num_running_reqs{dp_rank="0",tp_rank="1",priority=""} 10.0
-            sglang:num_running_reqs{dp_rank="0",tp_rank="0",priority="1"} 4.0
-            sglang:num_running_reqs{dp_rank="1",tp_rank="2",priority=""} 7.0
-            sglang:num_queue_reqs{dp_rank="0",tp_rank="0"} 3.0
-            sglang:token_usage{dp_rank="0"} 0.5
-            sglang:token_usage{dp_rank="1"} 0.6
-            sglang:cached_tokens_total{cache_source="device"} 30.0
-            sglang:cached_tokens_total{cache_source="host"} 12.0
-            sglang:max_total_num_tokens{dp_rank="0"} 1000.0
+            sglang:num_running_reqs{dp_rank="0"} 1
+            sglang:page_size{dp_rank="0"} 16
+            sglang:num_pages{dp_rank="0"} 100
+            sglang:num_pages{dp_rank="1"} 100
+            sglang:max_total_num_tokens{dp_rank="0"} 1600
+            sglang:max_total_num_tokens{dp_rank="1"} 1600
             """
         )
-        #expect(reading.engine == .sglang)
-        #expect(reading.running == 17)
-        #expect(reading.waiting == 3)
-        #expect(reading.kvUse == 0.6)
-        #expect(reading[.cachedPromptTokens] == 42)
-        #expect(reading.kvTokens == 1000)
-        #expect(reading.ranks == 2)
+        #expect(reading.blockSize == 16 && reading.blocks == 200 && reading.kvTokens == 3200)
     }
 
     @Test func `of Triton with TensorRT-LLM is told from plain Triton`() throws {
-        let triton = """
-            nv_inference_pending_request_count{model="m",version="1"} 4
-            nv_inference_request_success{model="m",version="1"} 100
-            nv_inference_compute_infer_duration_us{model="m",version="1"} 2500000
-
-            """
-        let backend = """
-            nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 2
-            nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="scheduled",version="1"} 6
-            nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
-            nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="tensorrt_llm"} 0.5
-            nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="tokens_per",model="tensorrt_llm"} 64
-            nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="tensorrt_llm"} 6239
-
-            """
-        let plain = try read(triton)
+        let plain = try EngineReader().read(try constructedPage("triton"))
         #expect(plain.engine == .triton)
         #expect(plain.waiting == 4 && plain.running == nil)
         #expect(plain[.busyTime] == 2.5)
 
-        let both = try read(triton + backend)
+        let page = try constructedPage("triton-trtllm")
+        let both = try EngineReader().read(page)
         #expect(both.engine == .tritonTRTLLM)
         #expect(both.running == 6 && both.waiting == 2 && both.seats == 512)
         #expect(both.kvUse == 0.5 && both.kvTokens == 64 * 6239)
-        #expect(try read(triton + backend, as: .triton).waiting == 4)
+        #expect(both[.promptTokens] == 5000 && both[.generationTokens] == 2500)
+        #expect(try EngineReader(engine: .triton).read(page).waiting == 4)
     }
 
-    @Test func `of trtllm-serve is read`() throws {
-        let reading = try read(
-            """
-            trtllm_num_requests_running 3
-            trtllm_num_requests_waiting 1
-            trtllm_kv_cache_utilization 0.62
-            trtllm_max_num_active_requests 2048
-            trtllm_num_requests_completed_total 17
-            """
+    @Test func `of trtllm-serve is read, from where it has it`() throws {
+        let reading = try EngineReader().read(try constructedPage("trtllm-serve"))
+        #expect(reading.engine == .trtllmServe)
+        #expect(reading.running == 3 && reading.waiting == 1 && reading.kvUse == 0.62)
+        #expect(reading.seats == 2048 && reading.blocks == 9000 && reading.blockSize == 32)
+        #expect(reading[.promptTokens] == 1800 && reading[.generationTokens] == 900 && reading[.finished] == 17)
+        #expect(MetricsProfile.trtllmServe.metricsPath == "/prometheus/metrics")
+    }
+
+    @Test func `of an engine nobody knew is read by the selectors of its profile`() throws {
+        let profile = MetricsProfile(
+            custom: "acme",
+            rankLabel: "rank",
+            signals: [
+                .running: try SeriesSelector("acme_requests{state=running}"),
+                .waiting: try SeriesSelector("acme_requests{state=queued}"),
+                .kvUse: try SeriesSelector("acme_cache_use"),
+                .promptTokens: try SeriesSelector("acme_tokens_total{kind=prompt}"),
+            ]
         )
-        #expect(reading.engine == .trtllm)
-        #expect(reading.running == 3 && reading.seats == 2048 && reading[.finished] == 17)
-        #expect(EngineKind.trtllm.metricsPath == "/prometheus/metrics")
+        let page = try constructedPage("custom")
+        let reading = try EngineReader(profiles: [profile] + MetricsProfile.builtIn).read(page)
+        #expect(reading.engine == .custom)
+        #expect(reading.running == 12 && reading.waiting == 2 && reading.kvUse == 0.7)
+        #expect(reading[.promptTokens] == 1234)
+        #expect(reading.ranks.map(\.name) == ["0", "1"])
+        #expect(reading.missing.isEmpty)
+        #expect(throws: ScrapeFault.noKnownSeries) { try EngineReader().read(page) }
+    }
+
+    @Test func `names the LoRA adapters of the newest sample only`() throws {
+        let reading = try EngineReader().read(try constructedPage("vllm-lora"))
+        #expect(reading.lora == LoRAAdapters(running: ["chat", "sql"], waiting: ["legal"], most: 4))
+        #expect(reading.loraAdapters == ["chat", "legal", "sql"])
+        #expect(reading.loraSetHash == LoRAAdapters.setHash(of: ["sql", "legal", "chat"]))
+        #expect(reading.loraSetHash != LoRAAdapters.setHash(of: ["sql", "legalchat"]))
+        #expect(LoRAAdapters.setHash(of: []) == 0)
+        #expect(try EngineReader().read(try constructedPage("vllm-two-ranks")).loraSetHash == nil)
+    }
+
+    @Test func `says which series each value came from, and when it says so itself`() throws {
+        let trace = try EngineReader().trace(try constructedPage("vllm-0.6"))
+        #expect(trace.series(of: .kvUse) == "vllm:gpu_cache_usage_perc")
+        #expect(trace.series(of: .blocks) == "vllm:cache_config_info label num_gpu_blocks")
+        #expect(trace.series(of: .cachedPromptTokens) == nil)
+        #expect(
+            trace.candidates(for: .cachedPromptTokens) == [
+                "vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total",
+            ]
+        )
+        #expect(trace.timestamp(of: .running) == nil)
+        let stamped =
+            "vllm:num_requests_running{engine=\"0\"} 1 1795418753000\n"
+            + "vllm:num_requests_running{engine=\"1\"} 1 1795418750.5\n"
+        #expect(try EngineReader().trace(Array(stamped.utf8)).timestamp(of: .running) == 1_795_418_750.5)
+    }
+
+    @Test func `of a thousand ranks and more is not believed`() throws {
+        let page = (0..<2000).map { "vllm:num_requests_running{engine=\"\($0)\"} 1" }.joined(separator: "\n")
+        let reading = try read(page + "\nvllm:num_requests_waiting 0")
+        #expect(reading.running == nil && reading.waiting == 0)
     }
 
     @Test func `that gives no number for a rank leaves the whole signal unknown`() throws {
@@ -143,6 +171,11 @@ private func read(_ page: String, as engine: EngineKind? = nil) throws -> Engine
         #expect(reading.waiting == 0)
         #expect(reading.kvUse == nil)
         #expect(reading.missing.contains(.running) && reading.missing.contains(.kvUse))
+    }
+
+    @Test func `without one number of a known engine is unknown, not foreign`() throws {
+        let reading = try read("vllm:num_requests_running NaN")
+        #expect(reading.engine == .vllm && reading.running == nil)
     }
 
     @Test(arguments: [nil, EngineKind.sglang])

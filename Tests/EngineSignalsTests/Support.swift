@@ -9,6 +9,9 @@ func recordedPage(_ name: String) throws -> [UInt8] {
     return Array(try Data(contentsOf: root.appending(path: "testenv/fixtures/\(name).prom")))
 }
 
+/// A page of an engine that nobody here could run, as its documents have it.
+func constructedPage(_ name: String) throws -> [UInt8] { try recordedPage("constructed/\(name)") }
+
 /// A vLLM reading with the signals that a story needs.
 func reading(
     running: Double = 0,

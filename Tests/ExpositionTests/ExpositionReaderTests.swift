@@ -111,6 +111,41 @@ struct ExpositionReaderTests {
         }
     }
 
+    @Test("a timestamp is seconds or milliseconds since 1970, whichever it can be")
+    func timestamps() throws {
+        var found: [Double?] = []
+        let page = Array("m 1 1795418753000\nm{a=\"1\"} 1 1795418753.5\nm{a=\"2\"} 1\nm{a=\"3\"} 1 -5\n".utf8)
+        let tally = try ExpositionReader(series: ["m"]).read(page) { found.append($0.timestamp) }
+        #expect(tally == ExpositionTally(samples: 4))
+        #expect(found == [1_795_418_753, 1_795_418_753.5, nil, -5])
+    }
+
+    @Test("a name that begins with one that was skipped, or ends like it, is not skipped with it")
+    func similarNames() throws {
+        let page = """
+            runs_bucket{le="1"} 1
+            runs_bucket{le="2"} 2
+            runs_bucket_total{le="2"} 3
+            runs_bucke{le="2"} 4
+            runs_bucket 5
+            runs_bucket{le="+Inf"} 6
+            runs{le="2"} 7
+            runs_bucket{le="1"} 1
+            runs_bucket
+            """
+        #expect(try lines(page, of: ["runs", "runs_bucket_total"]) == ["runs_bucket_total{} 3.0", "runs{} 7.0"])
+    }
+
+    @Test("names of every length are told apart, wherever eight bytes end", arguments: 1...40)
+    func lengths(_ count: Int) throws {
+        let name = String(repeating: "a", count: count)
+        for ending in ["{engine=\"0\"} 1", " 1", "\t1", " 1\r"] {
+            #expect(try lines("\(name)a 9\n\(name)\(ending)\nb 9", of: [name]).count == 1)
+            #expect(try lines("b 9\n\(name)\(ending)", of: [name]).count == 1)
+        }
+        #expect(try lines("\(name)\n\(name)é 1", of: [name]).isEmpty)
+    }
+
     @Test("an empty page and a reader of nothing are fine")
     func empty() throws {
         #expect(try lines("", of: ["m"]).isEmpty)

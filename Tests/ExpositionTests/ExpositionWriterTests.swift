@@ -21,6 +21,25 @@ struct ExpositionWriterTests {
         )
     }
 
+    @Test(
+        "what is written is read back as it was",
+        arguments: [0, -0.5, 1e300, Double.leastNonzeroMagnitude, 123_456_789_012_345, .infinity, -.infinity, .nan]
+    )
+    func roundTrip(_ value: Double) throws {
+        var page = ExpositionWriter()
+        page.family("m", .gauge, help: "Any \\ help\nat all")
+        page.sample("m", ["a": "quote \" backslash \\ newline \n brace } comma , é"], value)
+        page.sample("m", ["a": ""], 1)
+        var found: [(label: String?, value: Double)] = []
+        let tally = try ExpositionReader(series: ["m"]).read(Array(page.text.utf8)) {
+            found.append(($0.label("a"), $0.value))
+        }
+        #expect(tally == ExpositionTally(samples: 2))
+        #expect(found[0].label == "quote \" backslash \\ newline \n brace } comma , é")
+        #expect(found[0].value == value || (found[0].value.isNaN && value.isNaN))
+        #expect(found[1].label == "")
+    }
+
     @Test("a histogram's buckets are cumulative and end in +Inf")
     func histogram() {
         var delays = MetricHistogram(bounds: [0.1, 1])

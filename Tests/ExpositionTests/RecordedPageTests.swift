@@ -1,5 +1,4 @@
 import Foundation
-import TestKit
 import Testing
 
 @testable import Exposition
@@ -11,7 +10,7 @@ private let wanted = [
     "vllm:inter_token_latency_seconds_sum", "vllm:inter_token_latency_seconds_count",
 ]
 
-private func page(_ name: String) throws -> [UInt8] {
+func page(_ name: String) throws -> [UInt8] {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
     return Array(try Data(contentsOf: root.appendingPathComponent("testenv/fixtures/\(name).prom")))
@@ -42,42 +41,7 @@ struct RecordedPageTests {
         )
     }
 
-    @Test("20,000 mutations of the pages neither crash nor lose count")
-    func mutations() throws {
-        let pages = try ["vllm-0.32-idle", "vllm-0.32-under-load"].map(page)
-        // Only the lines that are parsed, so that most mutations hit a parser and not a skipped bucket.
-        let reader = ExpositionReader(series: wanted)
-        let seeds = pages.map { page in
-            page.split(separator: UInt8(ascii: "\n")).filter { line in
-                wanted.contains { line.starts(with: $0.utf8) }
-            }.joined(separator: [UInt8(ascii: "\n")])
-        }.map(Array.init)
-        var dice = SeededGenerator(seed: 20_260_101)
-        let alphabet = Array("{}\"\\,= \t\r\n#0123456789.eE+-NaInf\u{0}".utf8) + [0xFF, 0xC3]
-        for round in 0..<20_000 {
-            var bytes = seeds[round % seeds.count]
-            for _ in 0...Int.random(in: 0..<6, using: &dice) {
-                let place = Int.random(in: 0..<bytes.count, using: &dice)
-                switch Int.random(in: 0..<5, using: &dice) {
-                case 0: bytes[place] = alphabet.randomElement(using: &dice) ?? 0
-                case 1: bytes.insert(alphabet.randomElement(using: &dice) ?? 0, at: place)
-                case 2: bytes.remove(at: place)
-                case 3: bytes.removeSubrange(place..<min(bytes.count, place + Int.random(in: 0..<200, using: &dice)))
-                default: bytes.removeSubrange(place...)
-                }
-                if bytes.isEmpty { bytes = [UInt8(ascii: "\n")] }
-            }
-            var visited = 0
-            let tally = try reader.read(bytes) { sample in
-                visited += 1
-                _ = sample.label("engine")
-                _ = sample.has("block_size", "128")
-            }
-            #expect(tally.samples == visited, "round \(round)")
-        }
-    }
-
-    @Test("a page of 10 MiB is read whole")
+    @Test("a page of 10 MiB is read whole, and one that is longer is refused")
     func largePage() throws {
         let line = Array("vllm:num_requests_running_bucket{engine=\"0\",le=\"0.5\",model_name=\"tiny\"} 17.0\n".utf8)
         var page: [UInt8] = []
@@ -87,5 +51,10 @@ struct RecordedPageTests {
         let tally = try ExpositionReader(series: wanted).read(page) { found = $0.value }
         #expect(tally == ExpositionTally(samples: 1))
         #expect(found == 5)
+        // One byte over 10 MiB is too many.
+        page += Array(repeating: UInt8(ascii: "\n"), count: (10 << 20) + 1 - page.count)
+        #expect(throws: ExpositionFault.tooLarge(bytes: (10 << 20) + 1, limit: 10 << 20)) {
+            try ExpositionReader(series: wanted).read(page) { _ in }
+        }
     }
 }

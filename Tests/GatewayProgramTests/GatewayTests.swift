@@ -107,8 +107,18 @@ struct GatewayTests {
 
     @Test("alone, with nothing to send to, it says that it is not ready and why")
     func alone() throws {
-        let problem = try self.gateway().readiness().first?.problem
-        #expect(problem?.contains("is the agent running?") == true)
+        let checks = try self.gateway().readiness()
+        #expect(checks.map(\.name) == ["endpoints", "agents"])
+        #expect(checks[0].problem?.contains("are an agent and the hub running?") == true)
+        #expect(checks[1].problem == "none has been heard yet")
+    }
+
+    @Test("with its first plan, and none from its disk, it waits a moment for its agent")
+    func planAlone() throws {
+        let gateway = try self.gateway()
+        let plan = try Fixtures.plan(epoch: 1, generation: 1)
+        _ = gateway.receive(plan, encoded: try EncodedPlan(plan))
+        #expect(gateway.readiness().contains { $0.problem != nil })
     }
 
     @Test("what it reports is what its peers' probes found")

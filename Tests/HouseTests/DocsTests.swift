@@ -17,7 +17,7 @@ struct DocsTests {
     @Test("the configuration page has every field that a program reads")
     func configuration() throws {
         let page = try Docs.text("docs/reference/configuration.md")
-        let read = /\.(?:required|optional|list|mappings|integer|seconds|choice)\("(\w+)"/
+        let read = /\.(?:required|optional|list|mapping|mappings|integer|seconds|choice)\("(\w+)"/
         for source in try Docs.sources(where: { $0.hasSuffix("Configuration.swift") }) {
             let fields = Set(source.matches(of: read).map { String($0.1) })
             #expect(!fields.isEmpty, "the test no longer finds how fields are read")

@@ -24,8 +24,11 @@ enum House {
     static let rooms: [String: Room] = [
         "FleetModel": Room(floor: .words),
         "Exposition": Room(floor: .words),
+        // Resources name regions, clusters and pools.
+        "Resources": Room(floor: .words, neighbours: ["FleetModel"]),
         // The messages are made from the model's values and back: one place for every field.
-        "WireProtocol": Room(floor: .words, neighbours: ["FleetModel"]),
+        "WireProtocol": Room(floor: .words, neighbours: ["FleetModel", "Resources"]),
+        "EtcdAPI": Room(floor: .words),
 
         "EngineModel": Room(floor: .thinking),
         "EngineSignals": Room(floor: .thinking),
@@ -36,15 +39,18 @@ enum House {
         "RequestRouting": Room(floor: .thinking),
         "WeightSolver": Room(floor: .thinking),
 
+        "CertificateAuthority": Room(floor: .doors),
         "ConfigurationFiles": Room(floor: .doors),
         "EngineScraping": Room(floor: .doors),
         "GossipTransport": Room(floor: .doors),
         "Observability": Room(floor: .doors),
+        "OperatorLink": Room(floor: .doors),
         "PlanStream": Room(floor: .doors),
         "ReverseProxy": Room(floor: .doors),
         "StateStore": Room(floor: .doors),
         // A store stands on the protocol of stores.
         "StateStoreSQLite": Room(floor: .doors, neighbours: ["StateStore"]),
+        "StateStoreEtcd": Room(floor: .doors, neighbours: ["StateStore"]),
         "WireTransport": Room(floor: .doors),
         "WorkloadTraces": Room(floor: .doors),
 
@@ -66,12 +72,16 @@ enum House {
 
         // It brings its own clock and dice, like a test.
         "FleetSimulator": Room(floor: .proving, neighbours: ["TestKit"]),
+        // Processes live in folders that are removed with them.
+        "ProcessKit": Room(floor: .proving, neighbours: ["TestKit"]),
         // The law suite of stores is shared by the tests of every store.
         "TestKit": Room(floor: .proving, neighbours: ["StateStore"]),
     ]
 
     /// The rooms that decide, and the words they use: pure.
-    static let pureRooms = rooms.filter { $0.value.floor <= .thinking && $0.key != "WireProtocol" }.keys.sorted()
+    static let pureRooms = rooms.filter {
+        $0.value.floor <= .thinking && !["WireProtocol", "EtcdAPI"].contains($0.key)
+    }.keys.sorted()
 
     /// What a pure room may import beside rooms.
     static let plainModules = [

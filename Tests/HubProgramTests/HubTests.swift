@@ -5,6 +5,7 @@ import PlanStream
 import StateStore
 import TestKit
 import Testing
+import WireProtocol
 
 @testable import HubProgram
 
@@ -42,6 +43,21 @@ struct StoredStateTests {
         _ = try await store.commit(StoreTransaction([.put(key: "plan", value: [1, 2, 3])]))
         let error = await #expect(throws: StoredStateError.self) { _ = try await PlanRecord.lead(in: store) }
         #expect(error?.description.contains("restore a backup") == true)
+    }
+
+    @Test("every hub replica makes the same keys, whoever comes first")
+    func oneSecret() async throws {
+        let store = MemoryStore()
+        let cluster = try ClusterName("a")
+        let keys = try await withThrowingTaskGroup(of: [UInt8].self) { group in
+            for _ in 0..<8 {
+                group.addTask { try await FrameSecret(store: store).keys().key(of: cluster, incarnation: 1) }
+            }
+            return try await group.reduce(into: Set()) { $0.insert($1) }
+        }
+        #expect(keys.count == 1)
+        let other = try await FrameSecret(store: MemoryStore()).keys().key(of: cluster, incarnation: 1)
+        #expect(!keys.contains(other))
     }
 
     @Test("an incarnation is never given twice, however many ask at once")

@@ -8,7 +8,7 @@ struct SQLiteStoreTests {
     @Test("keeps the laws of a store", arguments: StoreLaw.all)
     func laws(law: StoreLaw) async throws {
         let folder = try TemporaryFolder()
-        try await law.check(try SQLiteStore(path: folder.file("hub.sqlite")))
+        try await law.check(running: try SQLiteStore(path: folder.file("hub.sqlite")))
     }
 
     @Test("gives back after a restart what was committed before it")

@@ -6,6 +6,6 @@ import Testing
 struct MemoryStoreTests {
     @Test("keeps the laws of a store", arguments: StoreLaw.all)
     func laws(law: StoreLaw) async throws {
-        try await law.check(MemoryStore())
+        try await law.check(running: MemoryStore())
     }
 }

@@ -2,8 +2,10 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import Subprocess
 import SystemPackage
+import Testing
 
 /// The `isobar` binary beside the test bundle.
 enum Binary {
@@ -28,6 +30,43 @@ enum Binary {
         var code: Int32 = -1
         if case .exited(let status) = result.terminationStatus { code = status }
         return Ended(code: code, output: result.standardOutput, errors: result.standardError)
+    }
+}
+
+extension Binary {
+    /// Runs a program until the task is cancelled; its log goes to the end of a file.
+    static func serve(_ arguments: [String], log: String) async throws {
+        let log = try FileDescriptor.open(
+            FilePath(log),
+            .writeOnly,
+            options: [.create, .append],
+            permissions: .ownerReadWrite
+        )
+        var platform = PlatformOptions()
+        platform.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(8))]
+        _ = try await Subprocess.run(
+            .path(FilePath(self.path)),
+            arguments: Arguments(arguments),
+            platformOptions: platform,
+            output: .discarded,
+            error: .fileDescriptor(log, closeAfterSpawningProcess: true)
+        )
+    }
+}
+
+/// Ports for processes that must know each other's before they start.
+enum StoryPorts {
+    static func free(_ count: Int) async throws -> [Int] {
+        var held: [any Channel] = []
+        for _ in 0..<count {
+            held.append(
+                try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .bind(host: "127.0.0.1", port: 0).get()
+            )
+        }
+        let ports = held.compactMap { $0.localAddress?.port }
+        for channel in held { try await channel.close() }
+        return try #require(ports.count == count ? ports : nil)
     }
 }
 

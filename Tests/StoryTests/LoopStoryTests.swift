@@ -1,10 +1,5 @@
-import AsyncHTTPClient
 import Foundation
-import NIOCore
 import NIOHTTP1
-import NIOPosix
-import Subprocess
-import SystemPackage
 import TestKit
 import Testing
 
@@ -20,7 +15,7 @@ private struct Region: Sendable {
 
     init() async throws {
         self.folder = try TemporaryFolder()
-        let ports = try await Self.freePorts(6)
+        let ports = try await StoryPorts.free(6)
         (self.engine, self.hub, self.hubAdmin) = (ports[0], ports[1], ports[2])
         (self.agent, self.gateway, self.gatewayAdmin) = (ports[3], ports[4], ports[5])
         try self.write(
@@ -49,39 +44,12 @@ private struct Region: Sendable {
         try Data(text.utf8).write(to: URL(fileURLWithPath: self.folder.file("\(name).yaml")))
     }
 
-    /// The processes must know each other's ports before they start.
-    private static func freePorts(_ count: Int) async throws -> [Int] {
-        var held: [any Channel] = []
-        for _ in 0..<count {
-            held.append(
-                try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                    .bind(host: "127.0.0.1", port: 0).get()
-            )
-        }
-        let ports = held.compactMap { $0.localAddress?.port }
-        for channel in held { try await channel.close() }
-        return try #require(ports.count == count ? ports : nil)
-    }
-
     /// Runs one program until the task is cancelled; its log goes to a file of its name.
     func run(_ program: String, _ options: [String]? = nil) async throws {
-        let log = try FileDescriptor.open(
-            FilePath(self.folder.file("\(program).log")),
-            .writeOnly,
-            options: [.create, .append],
-            permissions: .ownerReadWrite
-        )
-        var platform = PlatformOptions()
-        platform.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(8))]
-        _ = try await Subprocess.run(
-            .path(FilePath(Binary.path)),
-            arguments: Arguments(
-                [program] + (options ?? ["--config", self.folder.file("\(program).yaml")])
-                    + ["--log-format", "json", "--log-level", "debug"]
-            ),
-            platformOptions: platform,
-            output: .discarded,
-            error: .fileDescriptor(log, closeAfterSpawningProcess: true)
+        try await Binary.serve(
+            [program] + (options ?? ["--config", self.folder.file("\(program).yaml")])
+                + ["--log-format", "json", "--log-level", "debug"],
+            log: self.folder.file("\(program).log")
         )
     }
 

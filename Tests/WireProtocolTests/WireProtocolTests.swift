@@ -71,7 +71,12 @@ struct MessageTests {
             samples: [
                 EndpointSample(
                     endpoint: try EndpointAddress("127.0.0.1:8000"),
-                    load: EndpointLoad(running: 3, waiting: 1, kvUse: 0.5),
+                    load: EndpointLoad(
+                        running: 3,
+                        waiting: 1,
+                        kvUse: 0.5,
+                        adapters: LoRAAdapters(running: ["chat", "sql"], waiting: [], most: 4)
+                    ),
                     takenAt: 9.75
                 ),
                 EndpointSample(endpoint: try EndpointAddress("127.0.0.1:8001"), load: nil, takenAt: 8),

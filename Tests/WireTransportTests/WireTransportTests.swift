@@ -14,7 +14,7 @@ struct WireTransportTests {
         let outside = try EndpointAddress("10.0.0.1:7400")
         let listen = #expect(throws: WireRefusal.self) { _ = try WireServer(listen: outside, services: []) }
         #expect(listen?.description.hasPrefix("listen: 10.0.0.1:7400: links off loopback need mutual TLS") == true)
-        #expect(throws: WireRefusal.self) { _ = try WireClient(to: outside, field: "hub") }
+        #expect(throws: WireRefusal.self) { _ = try WireClient(to: outside, field: "hub", role: .hub) }
     }
 
     @Test("a port that is taken is one clear line")
@@ -60,7 +60,7 @@ struct WireTransportTests {
                 isStopped.withLock { $0 = true }
             }
             let address = try await eventually("it listens") { bound.current }
-            let client = try WireClient(to: address, field: "agents")
+            let client = try WireClient(to: address, field: "agents", role: .agent)
             let watcher = SampleWatcher(client: client.client, gateway: try GatewayName("gw"), now: { 0 }) { event in
                 if case .batch = event { count.withLock { $0 += 1 } }
             }

@@ -4,10 +4,11 @@ struct Figure {
     let figure: String
     let value: Double
     let unit: String
-    /// The value must not be above it; `nil` where the figure is for information.
+    /// The value must not be above it, or below it where more is better; `nil` where the figure is for information.
     var goal: Double?
+    var isMoreBetter = false
 
-    var isMet: Bool? { self.goal.map { self.value <= $0 } }
+    var isMet: Bool? { self.goal.map { self.isMoreBetter ? self.value >= $0 : self.value <= $0 } }
 }
 
 /// A bench measures one promise.
@@ -27,7 +28,8 @@ extension Bench {
         let width = figures.map(\.figure.count).max() ?? 0
         for figure in figures {
             let name = figure.figure + String(repeating: " ", count: width - figure.figure.count)
-            let goal = figure.goal.map { "goal \($0.short) \(figure.unit)" } ?? ""
+            let sign = figure.isMoreBetter ? "≥" : "≤"
+            let goal = figure.goal.map { "goal \(sign) \($0.short) \(figure.unit)" } ?? ""
             let met = figure.isMet.map { $0 ? "met" : "MISSED" } ?? ""
             print("\(name)  \(figure.value.short) \(figure.unit)  \(goal) \(met)")
         }
@@ -37,7 +39,7 @@ extension Bench {
         let goal = figure.goal.map { "\($0)" } ?? "null"
         let met = figure.isMet.map { "\($0)" } ?? "null"
         return "{\"bench\":\"\(Self.name)\",\"figure\":\"\(figure.figure)\",\"value\":\(figure.value),"
-            + "\"unit\":\"\(figure.unit)\",\"goal\":\(goal),\"met\":\(met)}"
+            + "\"unit\":\"\(figure.unit)\",\"goal\":\(goal),\"more\":\(figure.isMoreBetter),\"met\":\(met)}"
     }
 }
 

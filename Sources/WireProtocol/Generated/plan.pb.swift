@@ -309,6 +309,23 @@ package nonisolated struct Isobar_V1_PoolPlan: Sendable {
 
   package var gap: Double = 0
 
+  package var objectives: [Isobar_V1_PlanObjective] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// What a request names to be of a band.
+package nonisolated struct Isobar_V1_PlanObjective: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var band: Isobar_V1_Band = .unspecified
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -856,7 +873,7 @@ nonisolated extension Isobar_V1_Plan: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension Isobar_V1_PoolPlan: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PoolPlan"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}clusters\0\u{1}rows\0\u{1}failover\0\u{1}cost\0\u{1}gap\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}clusters\0\u{1}rows\0\u{1}failover\0\u{1}cost\0\u{1}gap\0\u{1}objectives\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -870,6 +887,7 @@ nonisolated extension Isobar_V1_PoolPlan: SwiftProtobuf.Message, SwiftProtobuf._
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.failover) }()
       case 5: try { try decoder.decodeSingularDoubleField(value: &self.cost) }()
       case 6: try { try decoder.decodeSingularDoubleField(value: &self.gap) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.objectives) }()
       default: break
       }
     }
@@ -894,6 +912,9 @@ nonisolated extension Isobar_V1_PoolPlan: SwiftProtobuf.Message, SwiftProtobuf._
     if self.gap.bitPattern != 0 {
       try visitor.visitSingularDoubleField(value: self.gap, fieldNumber: 6)
     }
+    if !self.objectives.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.objectives, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -904,6 +925,42 @@ nonisolated extension Isobar_V1_PoolPlan: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.failover != rhs.failover {return false}
     if lhs.cost != rhs.cost {return false}
     if lhs.gap != rhs.gap {return false}
+    if lhs.objectives != rhs.objectives {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_PlanObjective: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PlanObjective"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}band\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularEnumField(value: &self.band) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.band != .unspecified {
+      try visitor.visitSingularEnumField(value: self.band, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_PlanObjective, rhs: Isobar_V1_PlanObjective) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.band != rhs.band {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

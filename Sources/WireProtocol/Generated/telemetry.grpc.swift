@@ -38,7 +38,7 @@ package enum Isobar_V1_Digests: Sendable {
         /// Namespace for "Publish" metadata.
         package enum Publish: Sendable {
             /// Request type for "Publish".
-            package typealias Input = Isobar_V1_Frame
+            package typealias Input = Isobar_V1_SealedFrame
             /// Response type for "Publish".
             package typealias Output = Isobar_V1_FrameAcknowledgement
             /// Descriptor for "Publish".
@@ -107,14 +107,14 @@ extension Isobar_V1_Digests {
         /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
         ///
         /// - Parameters:
-        ///   - request: A streaming request of `Isobar_V1_Frame` messages.
+        ///   - request: A streaming request of `Isobar_V1_SealedFrame` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
         /// - Returns: A streaming response of `Isobar_V1_FrameAcknowledgement` messages.
         func publish(
-            request: GRPCCore.StreamingServerRequest<Isobar_V1_Frame>,
+            request: GRPCCore.StreamingServerRequest<Isobar_V1_SealedFrame>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_FrameAcknowledgement>
     }
@@ -156,14 +156,14 @@ extension Isobar_V1_Digests {
         /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
         ///
         /// - Parameters:
-        ///   - request: A streaming request of `Isobar_V1_Frame` messages.
+        ///   - request: A streaming request of `Isobar_V1_SealedFrame` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
         /// - Returns: A streaming response of `Isobar_V1_FrameAcknowledgement` messages.
         func publish(
-            request: GRPCCore.StreamingServerRequest<Isobar_V1_Frame>,
+            request: GRPCCore.StreamingServerRequest<Isobar_V1_SealedFrame>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_FrameAcknowledgement>
     }
@@ -203,14 +203,14 @@ extension Isobar_V1_Digests {
         /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
         ///
         /// - Parameters:
-        ///   - request: A stream of `Isobar_V1_Frame` messages.
+        ///   - request: A stream of `Isobar_V1_SealedFrame` messages.
         ///   - response: A response stream of `Isobar_V1_FrameAcknowledgement` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
         func publish(
-            request: GRPCCore.RPCAsyncSequence<Isobar_V1_Frame, any Swift.Error>,
+            request: GRPCCore.RPCAsyncSequence<Isobar_V1_SealedFrame, any Swift.Error>,
             response: GRPCCore.RPCWriter<Isobar_V1_FrameAcknowledgement>,
             context: GRPCCore.ServerContext
         ) async throws
@@ -234,7 +234,7 @@ extension Isobar_V1_Digests.StreamingServiceProtocol {
         )
         router.registerHandler(
             forMethod: Isobar_V1_Digests.Method.Publish.descriptor,
-            deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_Frame>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_SealedFrame>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_FrameAcknowledgement>(),
             handler: { request, context in
                 try await self.publish(
@@ -278,7 +278,7 @@ extension Isobar_V1_Digests.SimpleServiceProtocol {
     }
 
     package func publish(
-        request: GRPCCore.StreamingServerRequest<Isobar_V1_Frame>,
+        request: GRPCCore.StreamingServerRequest<Isobar_V1_SealedFrame>,
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_FrameAcknowledgement> {
         return GRPCCore.StreamingServerResponse<Isobar_V1_FrameAcknowledgement>(
@@ -338,8 +338,8 @@ extension Isobar_V1_Digests {
         /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
         ///
         /// - Parameters:
-        ///   - request: A streaming request producing `Isobar_V1_Frame` messages.
-        ///   - serializer: A serializer for `Isobar_V1_Frame` messages.
+        ///   - request: A streaming request producing `Isobar_V1_SealedFrame` messages.
+        ///   - serializer: A serializer for `Isobar_V1_SealedFrame` messages.
         ///   - deserializer: A deserializer for `Isobar_V1_FrameAcknowledgement` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
@@ -347,8 +347,8 @@ extension Isobar_V1_Digests {
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
         func publish<Result>(
-            request: GRPCCore.StreamingClientRequest<Isobar_V1_Frame>,
-            serializer: some GRPCCore.MessageSerializer<Isobar_V1_Frame>,
+            request: GRPCCore.StreamingClientRequest<Isobar_V1_SealedFrame>,
+            serializer: some GRPCCore.MessageSerializer<Isobar_V1_SealedFrame>,
             deserializer: some GRPCCore.MessageDeserializer<Isobar_V1_FrameAcknowledgement>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Isobar_V1_FrameAcknowledgement>) async throws -> Result
@@ -416,8 +416,8 @@ extension Isobar_V1_Digests {
         /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
         ///
         /// - Parameters:
-        ///   - request: A streaming request producing `Isobar_V1_Frame` messages.
-        ///   - serializer: A serializer for `Isobar_V1_Frame` messages.
+        ///   - request: A streaming request producing `Isobar_V1_SealedFrame` messages.
+        ///   - serializer: A serializer for `Isobar_V1_SealedFrame` messages.
         ///   - deserializer: A deserializer for `Isobar_V1_FrameAcknowledgement` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
@@ -425,8 +425,8 @@ extension Isobar_V1_Digests {
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
         package func publish<Result>(
-            request: GRPCCore.StreamingClientRequest<Isobar_V1_Frame>,
-            serializer: some GRPCCore.MessageSerializer<Isobar_V1_Frame>,
+            request: GRPCCore.StreamingClientRequest<Isobar_V1_SealedFrame>,
+            serializer: some GRPCCore.MessageSerializer<Isobar_V1_SealedFrame>,
             deserializer: some GRPCCore.MessageDeserializer<Isobar_V1_FrameAcknowledgement>,
             options: GRPCCore.CallOptions = .defaults,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Isobar_V1_FrameAcknowledgement>) async throws -> Result
@@ -482,20 +482,20 @@ extension Isobar_V1_Digests.ClientProtocol {
     /// > The agent sends frames, each second or at once on a change; the hub acknowledges each that it read.
     ///
     /// - Parameters:
-    ///   - request: A streaming request producing `Isobar_V1_Frame` messages.
+    ///   - request: A streaming request producing `Isobar_V1_SealedFrame` messages.
     ///   - options: Options to apply to this RPC.
     ///   - handleResponse: A closure which handles the response and returns its result to
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
     package func publish<Result>(
-        request: GRPCCore.StreamingClientRequest<Isobar_V1_Frame>,
+        request: GRPCCore.StreamingClientRequest<Isobar_V1_SealedFrame>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Isobar_V1_FrameAcknowledgement>) async throws -> Result
     ) async throws -> Result where Result: Sendable {
         try await self.publish(
             request: request,
-            serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_Frame>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_SealedFrame>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_FrameAcknowledgement>(),
             options: options,
             onResponse: handleResponse
@@ -557,10 +557,10 @@ extension Isobar_V1_Digests.ClientProtocol {
     package func publish<Result>(
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
-        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Isobar_V1_Frame>) async throws -> Void,
+        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Isobar_V1_SealedFrame>) async throws -> Void,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Isobar_V1_FrameAcknowledgement>) async throws -> Result
     ) async throws -> Result where Result: Sendable {
-        let request = GRPCCore.StreamingClientRequest<Isobar_V1_Frame>(
+        let request = GRPCCore.StreamingClientRequest<Isobar_V1_SealedFrame>(
             metadata: metadata,
             producer: producer
         )

@@ -10,6 +10,11 @@
 
 /// Telemetry: digests travel up (agent to hub), samples stay inside the region (agent to gateway).
 
+#if canImport(FoundationEssentials)
+package import FoundationEssentials
+#else
+package import Foundation
+#endif
 package import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -103,6 +108,22 @@ package nonisolated struct Isobar_V1_Registration: Sendable {
   // methods supported on all messages.
 
   package var incarnation: UInt64 = 0
+
+  /// Seals the frames of this incarnation: 32 bytes, which nobody but the agent and the hub may have.
+  package var key: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A Frame under ChaCha20-Poly1305: FrameSeal.swift has the layout. The same bytes on every path.
+package nonisolated struct Isobar_V1_SealedFrame: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var sealed: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -328,11 +349,49 @@ package nonisolated struct Isobar_V1_EndpointLoad: Sendable {
   /// Clears the value of `kvUse`. Subsequent reads from it will return its default value.
   package mutating func clearKvUse() {self._kvUse = nil}
 
+  /// Absent when the engine says nothing of adapters.
+  package var adapters: Isobar_V1_Adapters {
+    get {_adapters ?? Isobar_V1_Adapters()}
+    set {_adapters = newValue}
+  }
+  /// Returns true if `adapters` has been explicitly set.
+  package var hasAdapters: Bool {self._adapters != nil}
+  /// Clears the value of `adapters`. Subsequent reads from it will return its default value.
+  package mutating func clearAdapters() {self._adapters = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _kvUse: Float? = nil
+  fileprivate var _adapters: Isobar_V1_Adapters? = nil
+}
+
+/// LoRA adapters by name.
+package nonisolated struct Isobar_V1_Adapters: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var running: [String] = []
+
+  package var waiting: [String] = []
+
+  /// The most in one batch.
+  package var most: UInt32 {
+    get {_most ?? 0}
+    set {_most = newValue}
+  }
+  /// Returns true if `most` has been explicitly set.
+  package var hasMost: Bool {self._most != nil}
+  /// Clears the value of `most`. Subsequent reads from it will return its default value.
+  package mutating func clearMost() {self._most = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _most: UInt32? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -425,7 +484,7 @@ nonisolated extension Isobar_V1_RegisterAgent: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Isobar_V1_Registration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Registration"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}key\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -434,6 +493,7 @@ nonisolated extension Isobar_V1_Registration: SwiftProtobuf.Message, SwiftProtob
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.incarnation) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
       default: break
       }
     }
@@ -443,11 +503,45 @@ nonisolated extension Isobar_V1_Registration: SwiftProtobuf.Message, SwiftProtob
     if self.incarnation != 0 {
       try visitor.visitSingularUInt64Field(value: self.incarnation, fieldNumber: 1)
     }
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Isobar_V1_Registration, rhs: Isobar_V1_Registration) -> Bool {
     if lhs.incarnation != rhs.incarnation {return false}
+    if lhs.key != rhs.key {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_SealedFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SealedFrame"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sealed\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.sealed) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sealed.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sealed, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_SealedFrame, rhs: Isobar_V1_SealedFrame) -> Bool {
+    if lhs.sealed != rhs.sealed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -771,7 +865,7 @@ nonisolated extension Isobar_V1_EndpointSample: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Isobar_V1_EndpointLoad: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EndpointLoad"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}running\0\u{1}waiting\0\u{3}kv_use\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}running\0\u{1}waiting\0\u{3}kv_use\0\u{1}adapters\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -782,6 +876,7 @@ nonisolated extension Isobar_V1_EndpointLoad: SwiftProtobuf.Message, SwiftProtob
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.running) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
       case 3: try { try decoder.decodeSingularFloatField(value: &self._kvUse) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._adapters) }()
       default: break
       }
     }
@@ -801,6 +896,9 @@ nonisolated extension Isobar_V1_EndpointLoad: SwiftProtobuf.Message, SwiftProtob
     try { if let v = self._kvUse {
       try visitor.visitSingularFloatField(value: v, fieldNumber: 3)
     } }()
+    try { if let v = self._adapters {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -808,6 +906,51 @@ nonisolated extension Isobar_V1_EndpointLoad: SwiftProtobuf.Message, SwiftProtob
     if lhs.running != rhs.running {return false}
     if lhs.waiting != rhs.waiting {return false}
     if lhs._kvUse != rhs._kvUse {return false}
+    if lhs._adapters != rhs._adapters {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_Adapters: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Adapters"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}running\0\u{1}waiting\0\u{1}most\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.running) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.waiting) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._most) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.running.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.running, fieldNumber: 1)
+    }
+    if !self.waiting.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.waiting, fieldNumber: 2)
+    }
+    try { if let v = self._most {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_Adapters, rhs: Isobar_V1_Adapters) -> Bool {
+    if lhs.running != rhs.running {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs._most != rhs._most {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

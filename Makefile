@@ -10,8 +10,8 @@ PAGES       ?= 1000000
 SEEDS       ?= 10000
 FIRST_SEED  ?= 1
 
-.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-hub bench-report \
-	capacity-report demo-check e2e-vllm evaluate clean
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-hub bench-pick \
+	bench-report capacity-report demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ format:  ## Format everything that is not generated
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
 
-bench: $(addprefix bench-,solver telemetry agent seal hub)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal hub)  ## Run every benchmark
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2
@@ -68,6 +68,11 @@ bench-agent: build  ## What an agent of 1,000 endpoints costs: processor, memory
 
 capacity-report: build  ## Rewrite docs/capacity.md: AZURE=trace.csv MOONCAKE=trace.jsonl
 	testenv/capacity-report --isobar $(ISOBAR) --azure $(AZURE) --mooncake $(MOONCAKE)
+
+bench-pick:  ## One request's choice, with its allocations counted
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@clang -O2 -shared -fPIC -o .build-release/count-allocations.so testenv/benchmarks/count-allocations.c
+	@LD_PRELOAD=.build-release/count-allocations.so .build-release/release/isobar-bench pick
 
 PYTHON      := .build-python/bin/python
 

@@ -78,7 +78,13 @@ struct Room {
         let dependencies = self.uses.map { Target.Dependency.target(name: $0) } + self.products.map(\.dependency)
         let target: Target =
             self.isExecutable
-            ? .executableTarget(name: self.name, dependencies: dependencies, path: self.path, swiftSettings: strict)
+            ? .executableTarget(
+                name: self.name,
+                dependencies: dependencies,
+                path: self.path,
+                exclude: self.exclude,
+                swiftSettings: strict
+            )
             : .target(
                 name: self.name,
                 dependencies: dependencies,
@@ -137,7 +143,13 @@ let rooms: [Room] = [
     Room(name: "GossipCore", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "Leadership", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
     Room(name: "WeightSolver", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
-    Room(name: "RequestRouting", floor: .thinking, uses: ["FleetModel"], testUses: ["TestKit"]),
+    Room(
+        name: "RequestRouting",
+        floor: .thinking,
+        uses: ["FleetModel"],
+        products: [.deque],
+        testUses: ["TestKit"]
+    ),
     Room(
         name: "FleetPlanning",
         floor: .thinking,
@@ -294,7 +306,8 @@ let rooms: [Room] = [
             "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix],
-        testUses: ["TestKit"]
+        testUses: ["TestKit"],
+        testProducts: [.nioHTTP1]
     ),
     Room(
         name: "DemoProgram",
@@ -350,10 +363,11 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["EngineSignals", "Exposition", "FleetModel", "WeightSolver", "WireProtocol"],
+        uses: ["EngineSignals", "Exposition", "FleetModel", "RequestRouting", "WeightSolver", "WireProtocol"],
         products: [.argumentParser, .nioCore, .nioPosix],
         isTested: false,
         isExecutable: true,
+        exclude: ["count-allocations.c"],
         path: "testenv/benchmarks"
     ),
 ]

@@ -44,15 +44,22 @@ package struct EndpointTracker: Sendable {
     /// How old the last good reading is, in seconds; `nil` before the first.
     package func age(now: Seconds) -> Seconds? { self.lastReading == nil ? nil : max(0, now - self.readAt) }
 
-    /// The endpoint as its gateways shall see it; without a load unless fresh.
+    /// The endpoint as its gateways shall see it: without a load from now on when its scrapes fail time and again, and
+    /// else with its last one, however old.
+    ///
+    /// Age alone, as after a stall of this machine, says nothing against an endpoint, and neither does a first reading
+    /// that is still to come: both are unknown, which a gateway tells by the sample's age.
     package func sample(now: Seconds) -> EndpointSample {
-        let isFresh = self.isFresh(now: now)
+        let hasFailed = self.failuresInARow >= self.settings.staleAfterFailures
         return EndpointSample(
             endpoint: self.endpoint,
-            load: isFresh ? self.load(now: now) : nil,
-            takenAt: isFresh ? self.readAt : now
+            load: hasFailed ? nil : self.load(now: now),
+            takenAt: hasFailed ? now : max(self.readAt, now - Self.longestAge)
         )
     }
+
+    /// What is older is told as so old, in seconds: an age must fit onto the wire.
+    static let longestAge: Seconds = 3_600
 
     /// Times that the engine was seen to have restarted, or to have changed its ranks.
     package var restarts: Int { self.meter.restarts }

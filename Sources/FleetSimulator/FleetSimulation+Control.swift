@@ -56,7 +56,7 @@ extension FleetSimulation {
             pool: self.pool,
             samples: self.clusters[place].observer.samples(now: self.now)
         )
-        for gateway in self.gatewaysOf[region] { self.gateways[gateway].router.observe(batch) }
+        for gateway in self.gatewaysOf[region] { self.gateways[gateway].router.observe(batch, now: self.now) }
 
         let isEarlyAllowed = self.settings.policy != .oursNoEarlyDigest
         guard

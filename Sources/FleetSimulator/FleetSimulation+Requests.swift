@@ -80,7 +80,14 @@ extension FleetSimulation {
         var request = PickRequest(pool: self.pool, band: band, failed: self.flights[slot].failedAddresses)
         request.promptTokens = self.flights[slot].arrival.promptTokens
         request.session = self.flights[slot].arrival.prefix.first
-        guard let pick = self.pick(request, at: gateway), let cluster = self.clusterNamed[pick.cluster] else {
+        guard let pick = self.pick(request, at: gateway) else { return false }
+        // Without a plan a gateway knows another region only, and asks its gateway for any cluster of it.
+        let region = self.gatewayAt[pick.target].map { self.gateways[$0].region }
+        guard
+            let cluster = self.clusterNamed[pick.cluster]
+                ?? region.flatMap({ region in self.clusters.firstIndex { $0.region == region } })
+        else {
+            self.gateways[gateway].router.finished(pick, .cancelled, now: self.now)
             return false
         }
         self.flights[slot].pick = pick

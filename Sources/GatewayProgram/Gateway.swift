@@ -15,9 +15,12 @@ final class Gateway: Sendable {
         var router: Router
         var meter: DemandMeter
         var fence: PlanFence
-        var dice = SystemRandomNumberGenerator()
-        /// The open pick of each request in flight.
-        var picks: [UInt64: Pick] = [:]
+        var dice = QuickDice(seed: .random(in: 0...UInt64.max))
+        /// Every request from its head to its end.
+        var open: [UInt64: OpenRequest] = [:]
+        var admission: Admission
+        /// Requests that wait in the proxy, and are to be told that something is new for them.
+        var woken: [UInt64] = []
         var counts = GatewayCounts()
         /// Until then it is not ready for want of an agent's word.
         let waitsForAgentsUntil: Seconds
@@ -36,9 +39,15 @@ final class Gateway: Sendable {
     static let explainHeader = "x-isobar-explain"
     /// Requests with the same value begin with the same text, and are kept together while it is cached.
     static let sessionHeader = "x-isobar-session"
-    /// About how many bytes of a request's body make a token of its prompt.
-    static let bytesPerToken = 4
     static let objectiveHeaders = ["x-llm-d-inference-objective", "x-gateway-inference-objective"]
+    /// Whose request it is: tenants share the queue fairly.
+    static let fairnessHeaders = ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"]
+    static let defaultFlow = "default-flow"
+    /// Milliseconds until the client gives up: ours, and the one that Envoy sends upstream.
+    static let deadlineHeaders = ["x-isobar-deadline-ms", "x-envoy-expected-rq-timeout-ms"]
+    /// The model that the client asked for, told to whoever is next.
+    static let modelHeader = "x-gateway-model-name"
+    static let droppedHeader = "x-llm-d-request-dropped-reason"
 
     let configuration: GatewayConfiguration
     let clock: MonotonicClock
@@ -48,6 +57,8 @@ final class Gateway: Sendable {
     let accepted = NewestWins<EncodedPlan>()
     /// Reports to the hub.
     let reports = NewestWins<DemandReport>()
+    let waker = ProxyWaker()
+    let accessLog: AccessLog?
     private let state: Mutex<State>
 
     init(
@@ -55,8 +66,10 @@ final class Gateway: Sendable {
         plan: Plan?,
         clock: MonotonicClock,
         links: LinkCredentials? = nil,
-        logger: Logger
+        logger: Logger,
+        accessLog: AccessLog? = nil
     ) {
+        self.accessLog = accessLog
         self.configuration = configuration
         self.clock = clock
         self.links = links
@@ -72,6 +85,7 @@ final class Gateway: Sendable {
                 router: router,
                 meter: DemandMeter(start: clock.now),
                 fence: PlanFence(held: plan?.version),
+                admission: Admission(settings: configuration.admission),
                 waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )
@@ -84,18 +98,31 @@ final class Gateway: Sendable {
     /// Takes what a probe of a peer found.
     func probed(_ region: RegionName, _ address: EndpointAddress, roundTrip: Seconds?) {
         let now = self.clock.now
-        self.state.withLock { $0.router.probed(region, address, roundTrip: roundTrip, now: now) }
+        self.news { $0.router.probed(region, address, roundTrip: roundTrip, now: now) }
     }
 
     func observe(_ batch: SampleBatch) {
-        self.state.withLock { state in
-            state.router.observe(batch)
+        let now = self.clock.now
+        self.news { state in
+            state.router.observe(batch, now: now)
             state.hasSamples = true
         }
     }
 
-    /// What the hub is to know.
+    /// Takes what may make room, and lets those go who waited for it.
+    private func news(_ body: (inout State) -> Void) {
+        let now = self.clock.now
+        let woken = self.state.withLock { state in
+            body(&state)
+            state.release(now: now)
+            return state.takeWoken()
+        }
+        self.waker.wake(woken)
+    }
+
+    /// What the hub is to know; asked for again and again, so that those who wait go on also when no other news comes.
     func report() -> DemandReport {
+        self.news { _ in }
         let now = self.clock.now
         return self.state.withLock { state in
             DemandReport(
@@ -116,15 +143,17 @@ extension Gateway: PlanReceiver {
 
     func receive(_ plan: Plan, encoded: EncodedPlan) -> String? {
         let now = self.clock.now
-        let verdict = self.state.withLock { state in
+        let (verdict, woken) = self.state.withLock { state in
             let verdict = state.fence.admit(plan.version)
             switch verdict {
             case .newer: state.router.adopt(plan, now: now)
             case .same: state.router.confirm(now: now)
             case .past: state.counts.plansRefused += 1
             }
-            return verdict
+            state.release(now: now)
+            return (verdict, state.takeWoken())
         }
+        self.waker.wake(woken)
         switch verdict {
         case .newer:
             self.accepted.send(encoded)
@@ -145,114 +174,5 @@ extension Gateway: PlanReceiver {
 
     func lost(hub: EndpointAddress, reason: String, retryIn: Seconds) {
         self.logger.warning("hub stream lost", metadata: ["hub": "\(hub)", "reason": "\(reason)"])
-    }
-}
-
-// MARK: Requests
-
-extension Gateway: ProxyDirector {
-    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
-        if request.uri == Self.pingPath { return .answer(ProxyAnswer(status: 204)) }
-        guard let pool = self.configuration.pools.first(where: { $0.contains(request.uri) }) else {
-            return .answer(
-                .error(
-                    status: 404,
-                    code: "no_pool",
-                    message: "no pool has this path; known: "
-                        + self.configuration.pools.map(\.path).joined(separator: ", ")
-                )
-            )
-        }
-        let asked = request[header: Self.clusterHeader].flatMap { try? ClusterName($0) }
-        let objective = Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first
-        let pick = PickRequest(
-            pool: pool.name,
-            band: self.state.withLock { $0.router.band(of: objective, in: pool.name) },
-            isHop: request.hops > 0,
-            cluster: request.hops > 0 ? asked : nil,
-            failed: failed.map(\.address),
-            promptTokens: (request[header: "content-length"].flatMap { Int($0) } ?? 0) / Self.bytesPerToken,
-            session: request[header: Self.sessionHeader].map(Self.session)
-        )
-        let now = self.clock.now
-        let chosen = self.state.withLock { state -> Result<(Pick, PlanVersion?), PickRefusal> in
-            if failed.isEmpty, !pick.isHop { state.meter.arrived(pool: pick.pool, band: pick.band, now: now) }
-            do throws(PickRefusal) {
-                let chosen = try state.router.pick(pick, now: now, using: &state.dice)
-                state.picks[request.id] = chosen
-                state.counts.picked(chosen)
-                return .success((chosen, state.fence.held))
-            } catch {
-                state.counts.refused(error)
-                return .failure(error)
-            }
-        }
-        switch chosen {
-        case .success(let (chosen, version)):
-            return self.forward(request, of: pool, chosen, version)
-        case .failure(let refusal):
-            return .answer(
-                .error(
-                    status: 503,
-                    code: refusal.rawValue,
-                    message: "no endpoint of pool \(pool.name) can take a request; see the gateway's /v1/status",
-                    headers: [ProxyHeader("retry-after", "1")]
-                )
-            )
-        }
-    }
-
-    private func forward(
-        _ request: ProxiedRequest,
-        of pool: GatewayConfiguration.Pool,
-        _ pick: Pick,
-        _ version: PlanVersion?
-    ) -> ProxyDecision {
-        var down: [ProxyHeader] = []
-        if request[header: Self.explainHeader] == "1" {
-            // A peer says itself which of its clusters took the request.
-            if !pick.isRemote {
-                down.append(ProxyHeader(Self.clusterHeader, pick.cluster.text))
-                down.append(ProxyHeader("x-isobar-endpoint", pick.target.description))
-            }
-            if pick.reason != .hop {
-                down.append(ProxyHeader("x-isobar-reason", pick.reason.rawValue))
-                if let version { down.append(ProxyHeader("x-isobar-plan", version.description)) }
-            }
-        }
-        return .forward(
-            ProxyTarget(address: pick.target),
-            // A peer finds the pool by the path, as this gateway did; a model server does not know it.
-            uri: pick.isRemote ? nil : pool.inside(request.uri),
-            requestHeaders: pick.isRemote ? [ProxyHeader(Self.clusterHeader, pick.cluster.text)] : [],
-            responseHeaders: down
-        )
-    }
-
-    /// A number for a session's name: FNV-1a.
-    private static func session(_ name: String) -> UInt64 {
-        name.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
-    }
-
-    func observe(_ outcome: ProxyOutcome) {
-        let now = self.clock.now
-        self.state.withLock { state in
-            guard let pick = state.picks[outcome.request] else { return }
-            state.counts.observed(outcome.event, of: pick)
-            if case .firstByte = outcome.event { state.router.began(pick) }
-            guard outcome.event.isTerminal else { return }
-            state.picks[outcome.request] = nil
-            switch outcome.event {
-            case .completed: state.router.finished(pick, .answered, now: now)
-            case .failed, .cut: state.router.finished(pick, .failed, now: now)
-            case .sent, .firstByte, .cancelled: state.router.finished(pick, .cancelled, now: now)
-            }
-        }
-        if case .failed(let failure, _) = outcome.event {
-            self.logger.info(
-                "try failed",
-                metadata: ["target": "\(outcome.target)", "reason": "\(failure)", "try": "\(outcome.number)"]
-            )
-        }
     }
 }

@@ -32,8 +32,16 @@ package struct GatewayCommand: AsyncParsableCommand {
                 - {region: europe-west, address: 127.0.0.1:8180}
               planFile: /var/lib/isobar/us-east-gw.plan
               policy: ours                   # or nearest, round-robin
+              accessLog: /var/log/isobar/access.jsonl   # or stdout; none without it
+              objectives:
+                - {name: chat, pool: default/llama, priority: 10}
               pools:
-                - {name: default/llama, path: /}
+                - name: default/llama
+                  path: /
+                  objective: chat            # of requests that name none
+                  rewrites:                  # one in ten gets the next model
+                    - model: llama
+                      targets: [{model: llama, weight: 90}, {model: llama-next, weight: 10}]
             """
     )
 
@@ -49,6 +57,7 @@ package struct GatewayCommand: AsyncParsableCommand {
             let configuration = try GatewayConfiguration(file: self.config)
             let logger = Logger(label: "isobar.gateway")
             let clock = MonotonicClock()
+            let accessLog = try configuration.accessLog.map { try AccessLog(destination: $0) }
             let links = try configuration.tls?.credentials(
                 of: .gateway,
                 named: configuration.region.text,
@@ -59,7 +68,8 @@ package struct GatewayCommand: AsyncParsableCommand {
                 plan: Self.planOnDisk(configuration.planFile, logger),
                 clock: clock,
                 links: links,
-                logger: logger
+                logger: logger,
+                accessLog: accessLog
             )
             let hubs = try configuration.hubs.map {
                 try WireClient(to: $0, field: "hub", role: .hub, credentials: links)
@@ -75,6 +85,7 @@ package struct GatewayCommand: AsyncParsableCommand {
                 director: gateway,
                 settings: settings,
                 group: MultiThreadedEventLoopGroup.singleton,
+                waker: gateway.waker,
                 logger: logger
             )
             var services: [any Service] = []
@@ -86,12 +97,16 @@ package struct GatewayCommand: AsyncParsableCommand {
                         pages: AdminPages(
                             readiness: { gateway.readiness() },
                             metrics: { gateway.metrics(proxy.counters) },
-                            documents: ["/v1/status": { try AdminPages.json(gateway.status()) }]
+                            documents: [
+                                "/v1/status": { try AdminPages.json(gateway.status()) },
+                                "/v1/snapshot": { try gateway.snapshot() },
+                            ]
                         ),
                         onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
                     )
                 )
             }
+            if let accessLog { services.append(accessLog) }
             if let links { services.append(links) }
             services += hubs + agents
             services.append(GatewayLoop(gateway: gateway, hubs: hubs, agents: agents))

@@ -9,6 +9,11 @@ struct GatewayConfiguration: Sendable {
         var name: PoolName
         /// Requests under this path belong to the pool, and a model server sees what follows it.
         var path: String
+        /// The objective of requests that name none.
+        var objective: String?
+        /// The base model; requests for others want an adapter of it.
+        var model: String?
+        var rewrite = ModelRewrite()
 
         /// Whether a request is under the path: `/qwen` has `/qwen` and `/qwen/v1`, not `/qwen2`.
         func contains(_ uri: String) -> Bool {
@@ -24,6 +29,16 @@ struct GatewayConfiguration: Sendable {
             let rest = uri.dropFirst(prefix.count)
             return rest.hasPrefix("/") ? String(rest) : "/" + rest
         }
+    }
+
+    /// An InferenceObjective: a name that requests give, and its priority.
+    struct Objective: Sendable {
+        var name: String
+        /// The pool that it is for; every pool without one.
+        var pool: PoolName?
+        var priority: Int
+
+        func serves(_ pool: PoolName) -> Bool { self.pool.map { $0 == pool } ?? true }
     }
 
     var gateway: GatewayName
@@ -43,6 +58,10 @@ struct GatewayConfiguration: Sendable {
     var policy: RoutingPolicy
     /// Longest path first.
     var pools: [Pool]
+    var objectives: [Objective]
+    /// `stdout` or a file's path; no access log without it.
+    var accessLog: String?
+    var admission = AdmissionSettings()
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
@@ -64,12 +83,28 @@ struct GatewayConfiguration: Sendable {
         self.peers = Dictionary(grouping: peers, by: \.0).mapValues { $0.map(\.1) }
         self.planFile = try fields.optional("planFile") { $0 }
         self.policy = try fields.choice("policy", default: .ours)
+        self.accessLog = try fields.optional("accessLog") { $0 }
+        let waitingMax = try fields.integer("waitingMax", in: 1...1_000_000, default: nil)
+        if let waitingMax { self.admission.waitingMax = waitingMax }
+        self.objectives = try fields.mappings("objectives") { (objective) throws(ConfigurationError) in
+            Objective(
+                name: try objective.required("name") { $0 },
+                pool: try objective.optional("pool") { try PoolName($0) },
+                priority: try objective.integer("priority", in: -1_000_000...1_000_000, default: 0) ?? 0
+            )
+        }
         let pools = try fields.mappings("pools") { (pool) throws(ConfigurationError) in
             let path = try pool.optional("path") { $0 } ?? "/"
             guard path.hasPrefix("/") else { throw pool.error("path", "\"\(path)\" must begin with /") }
             // `/qwen` and `/qwen/` are one path.
             let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-            return Pool(name: try pool.required("name") { try PoolName($0) }, path: trimmed)
+            return Pool(
+                name: try pool.required("name") { try PoolName($0) },
+                path: trimmed,
+                objective: try pool.optional("objective") { $0 },
+                model: try pool.optional("model") { $0 },
+                rewrite: ModelRewrite(rules: try pool.mappings("rewrites", Self.rule))
+            )
         }
         self.pools = pools.sorted { $0.path.utf8.count > $1.path.utf8.count }
         guard !pools.isEmpty else { throw fields.error("pools", "is empty; name at least one pool") }
@@ -77,5 +112,25 @@ struct GatewayConfiguration: Sendable {
             throw fields.error("pools", "path \(twice.key) belongs to \(twice.value.count) pools; give each its own")
         }
         try fields.finish()
+    }
+
+    /// Reads one rule of an InferenceModelRewrite: of its targets either all have a weight or none.
+    private static func rule(_ rule: inout YAMLFields) throws(ConfigurationError) -> ModelRewrite.Rule {
+        let model = try rule.optional("model") { $0 }
+        let targets = try rule.mappings("targets") { (target) throws(ConfigurationError) in
+            (
+                try target.required("model") { $0 },
+                try target.integer("weight", in: 1...1_000_000, default: nil)
+            )
+        }
+        guard !targets.isEmpty else { throw rule.error("targets", "is empty; name at least one model") }
+        let weighted = targets.count { $0.1 != nil }
+        guard weighted == 0 || weighted == targets.count else {
+            throw rule.error("targets", "has a weight for some and not for others; give all of them one, or none")
+        }
+        return ModelRewrite.Rule(
+            model: model,
+            targets: targets.map { ModelRewrite.Target(model: $0.0, weight: $0.1 ?? 1) }
+        )
     }
 }

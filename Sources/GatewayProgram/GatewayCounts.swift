@@ -12,6 +12,12 @@ struct GatewayCounts: Sendable {
         let reason: PickReason
     }
 
+    struct DropKey: Hashable, Sendable {
+        let pool: PoolName
+        let band: Band
+        let reason: DropReason
+    }
+
     /// The bounds of vLLM's own histogram, in seconds.
     static let ttftBounds = [
         0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
@@ -23,6 +29,14 @@ struct GatewayCounts: Sendable {
     private(set) var answers: [Int: UInt64] = [:]
     private(set) var failures: [String: UInt64] = [:]
     private(set) var ttft: [ClusterName: MetricHistogram] = [:]
+    private(set) var heads: [ClusterName: MetricHistogram] = [:]
+    /// By pool, from the request's head: what clients feel.
+    private(set) var serverTTFT: [PoolName: MetricHistogram] = [:]
+    private(set) var durations: [PoolName: MetricHistogram] = [:]
+    private(set) var queueTimes: [Band: MetricHistogram] = [:]
+    private(set) var drops: [DropKey: UInt64] = [:]
+    private(set) var warmPicks: UInt64 = 0
+    var rewrites: UInt64 = 0
     var plansRefused: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
@@ -30,6 +44,25 @@ struct GatewayCounts: Sendable {
     mutating func picked(_ pick: Pick) {
         let key = PickKey(pool: pick.pool, band: pick.band, cluster: pick.cluster, reason: pick.reason)
         self.picks[key, default: 0] += 1
+        if pick.isWarm { self.warmPicks += 1 }
+    }
+
+    mutating func dropped(_ reason: DropReason, _ request: PickRequest) {
+        self.drops[DropKey(pool: request.pool, band: request.band, reason: reason), default: 0] += 1
+    }
+
+    mutating func waited(_ seconds: Seconds, _ request: PickRequest) {
+        self.queueTimes[request.band, default: MetricHistogram(bounds: Self.ttftBounds)].observe(seconds)
+    }
+
+    mutating func firstByte(_ open: OpenRequest) {
+        guard open.streams, let after = open.timeToFirstByte else { return }
+        self.serverTTFT[open.request.pool, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
+    }
+
+    mutating func ended(_ open: OpenRequest, _ summary: ProxySummary) {
+        self.durations[open.request.pool, default: MetricHistogram(bounds: Self.ttftBounds)]
+            .observe(summary.duration)
     }
 
     mutating func refused(_ refusal: PickRefusal) { self.refusals[refusal, default: 0] += 1 }
@@ -37,6 +70,8 @@ struct GatewayCounts: Sendable {
     mutating func observed(_ event: ProxyOutcome.Event, of pick: Pick) {
         switch event {
         case .sent, .cut, .cancelled: break
+        case .head(_, let after):
+            self.heads[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
         case .firstByte(_, let after):
             self.ttft[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
         case .completed(let status, _, _): self.answers[status, default: 0] += 1
@@ -89,14 +124,78 @@ struct GatewayCounts: Sendable {
             help: "Plans that could not be written to disk.",
             Double(self.planFileFailures)
         )
-        page.family(
-            "isobar_gateway_time_to_first_byte_seconds",
-            .histogram,
-            help: "From the choice to the answer's head, by cluster."
-        )
-        for (cluster, histogram) in self.ttft.sorted(by: { $0.key < $1.key }) {
-            page.histogram("isobar_gateway_time_to_first_byte_seconds", [("cluster", cluster.text)], histogram)
+        self.writeQueues(to: &page)
+        self.writeTimes(to: &page)
+    }
+
+    private func writeQueues(to page: inout ExpositionWriter) {
+        page.family("isobar_gateway_dropped_total", .counter, help: "Requests turned away, by reason.")
+        let sorted = self.drops.sorted {
+            ($0.key.pool, $0.key.band, $0.key.reason.rawValue) < ($1.key.pool, $1.key.band, $1.key.reason.rawValue)
         }
+        for (key, count) in sorted {
+            page.sample(
+                "isobar_gateway_dropped_total",
+                ["pool": key.pool.description, "band": key.band.rawValue, "reason": key.reason.rawValue],
+                Double(count)
+            )
+        }
+        page.single(
+            "isobar_gateway_warm_picks_total",
+            .counter,
+            help: "Choices of a target that had served the session, conversation or adapter before.",
+            Double(self.warmPicks)
+        )
+        page.single(
+            "isobar_gateway_model_rewrites_total",
+            .counter,
+            help: "Requests whose model was replaced.",
+            Double(self.rewrites)
+        )
+    }
+
+    private func writeTimes(to page: inout ExpositionWriter) {
+        func times<Key: Hashable & Comparable>(
+            _ family: String,
+            _ help: String,
+            _ label: String,
+            _ histograms: [Key: MetricHistogram],
+            _ text: (Key) -> String
+        ) {
+            page.family(family, .histogram, help: help)
+            for (key, histogram) in histograms.sorted(by: { $0.key < $1.key }) {
+                page.histogram(family, [(label, text(key))], histogram)
+            }
+        }
+        times(
+            "isobar_gateway_time_to_head_seconds",
+            "From the choice to the answer's head, by cluster.",
+            "cluster",
+            self.heads,
+            \.text
+        )
+        times(
+            "isobar_gateway_time_to_first_byte_seconds",
+            "From the choice to the first byte of the answer's body, by cluster.",
+            "cluster",
+            self.ttft,
+            \.text
+        )
+        times("isobar_gateway_queue_seconds", "In the gateway's queue, by band.", "band", self.queueTimes, \.rawValue)
+        times(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the request's head to the first byte of a streamed answer, by pool.",
+            "pool",
+            self.serverTTFT,
+            \.description
+        )
+        times(
+            "gen_ai_server_request_duration_seconds",
+            "From the request's head to the end of the answer, by pool.",
+            "pool",
+            self.durations,
+            \.description
+        )
     }
 }
 

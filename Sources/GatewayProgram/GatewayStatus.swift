@@ -31,6 +31,10 @@ struct GatewayStatus: Codable, Sendable {
     struct Pool: Codable, Sendable {
         var pool: String
         var endpoints_usable: Int
+        /// Requests in the queue.
+        var waiting: Int
+        /// How full it is for standard requests, 1 being full; absent when nothing can take one.
+        var fullness: Double?
     }
 
     var gateway: String
@@ -71,10 +75,12 @@ extension Gateway {
                 demand: state.meter.rates(now: now).map {
                     GatewayStatus.Demand(pool: $0.pool.description, band: $0.band.rawValue, rate: $0.rate)
                 },
-                pools: configuration.pools.map {
+                pools: configuration.pools.map { pool in
                     GatewayStatus.Pool(
-                        pool: $0.name.description,
-                        endpoints_usable: state.router.usableEndpoints(of: $0.name, now: now)
+                        pool: pool.name.description,
+                        endpoints_usable: state.router.usableEndpoints(of: pool.name, now: now),
+                        waiting: Band.allCases.reduce(0) { $0 + state.admission.count(pool.name, $1) },
+                        fullness: state.router.fullness(of: PickRequest(pool: pool.name, band: .standard), now: now)
                     )
                 }
             )
@@ -134,6 +140,36 @@ extension Gateway {
             page.family("isobar_gateway_round_trip_seconds", .gauge, help: "To the gateways of another region.")
             for (region, seconds) in state.router.measuredRoundTrips.sorted(by: { $0.key < $1.key }) {
                 page.sample("isobar_gateway_round_trip_seconds", ["region": region.text], seconds)
+            }
+            page.family("isobar_gateway_waiting", .gauge, help: "Requests in the queue.")
+            for pool in self.configuration.pools {
+                for band in Band.allCases {
+                    page.sample(
+                        "isobar_gateway_waiting",
+                        ["pool": pool.name.description, "band": band.rawValue],
+                        Double(state.admission.count(pool.name, band))
+                    )
+                }
+            }
+            page.family("isobar_gateway_fullness_ratio", .gauge, help: "Waiting work over what is full, by pool.")
+            for pool in self.configuration.pools {
+                let request = PickRequest(pool: pool.name, band: .standard)
+                guard let fullness = state.router.fullness(of: request, now: now) else { continue }
+                page.sample("isobar_gateway_fullness_ratio", ["pool": pool.name.description], fullness)
+            }
+            if let accessLog = self.accessLog {
+                page.single(
+                    "isobar_gateway_access_log_lines_total",
+                    .counter,
+                    help: "Lines of the access log written.",
+                    Double(accessLog.written)
+                )
+                page.single(
+                    "isobar_gateway_access_log_dropped_total",
+                    .counter,
+                    help: "Lines of the access log that the file could not take.",
+                    Double(accessLog.dropped)
+                )
             }
             proxy.write(to: &page)
             return page.text

@@ -1,10 +1,13 @@
 import FleetModel
 
-/// One cluster of the gateway's own region: its endpoints, as the agent's samples and the gateway's
-/// own dispatches show them.
+/// One cluster of the gateway's own region: its endpoints, as the agent's samples and the gateway's own dispatches and
+/// answers show them.
 struct LocalCluster: Sendable {
     struct Endpoint: Sendable {
-        var sample: EndpointSample
+        let address: EndpointAddress
+        var load: EndpointLoad?
+        var takenAt: Seconds
+        var health = TargetHealth()
         /// When an agent last said that it gets no reading, and when it last was wrong: a reading that had been taken
         /// before came after it.
         private var missingAt: Seconds = -.infinity
@@ -17,7 +20,11 @@ struct LocalCluster: Sendable {
         /// How young a reading must be to stand against another agent's word that there is none, in seconds.
         static let disputeMax: Seconds = 1
 
-        init(sample: EndpointSample) { self.sample = sample }
+        init(_ sample: EndpointSample) {
+            self.address = sample.endpoint
+            self.load = sample.load
+            self.takenAt = sample.takenAt
+        }
 
         /// Takes a newer sample.
         ///
@@ -25,24 +32,28 @@ struct LocalCluster: Sendable {
         /// missing is worth less than the young readings that the other one goes on sending. One agent alone never
         /// sends an older reading after such a word.
         mutating func take(_ new: EndpointSample) {
-            if new.load == nil {
+            guard new.load != nil else {
                 let isDisputed =
-                    new.takenAt - self.disputedAt < 2 * Self.disputeMax && self.sample.load != nil
-                    && new.takenAt - self.sample.takenAt < Self.disputeMax
+                    new.takenAt - self.disputedAt < 2 * Self.disputeMax && self.load != nil
+                    && new.takenAt - self.takenAt < Self.disputeMax
                 self.missingAt = max(self.missingAt, new.takenAt)
-                if !isDisputed, new.takenAt >= self.sample.takenAt { self.sample = new }
+                if !isDisputed, new.takenAt >= self.takenAt { (self.load, self.takenAt) = (nil, new.takenAt) }
                 return
             }
             if new.takenAt <= self.missingAt, new.takenAt > self.missingAt - Self.disputeMax {
                 self.disputedAt = self.missingAt
             }
-            let isNewer = new.takenAt >= self.sample.takenAt
-            let isBetter = self.sample.load == nil && new.takenAt > self.sample.takenAt - Self.disputeMax
-            if isNewer || isBetter { self.sample = new }
+            let isNewer = new.takenAt >= self.takenAt
+            let isBetter = self.load == nil && new.takenAt > self.takenAt - Self.disputeMax
+            if isNewer || isBetter { (self.load, self.takenAt) = (new.load, new.takenAt) }
         }
 
         /// Prompt tokens not yet begun that weigh as much as a running request.
         static let tokensPerRequest = 20
+        /// KV-cache use from which on an engine is near to throwing running requests out.
+        static let kvFull = 0.9
+        /// What a cache that is full to the brim weighs, in running requests.
+        static let kvWeight = 64.0
 
         /// Work ahead of a new request, in running requests.
         ///
@@ -51,99 +62,202 @@ struct LocalCluster: Sendable {
         /// no sample is young enough to show it: this gateway's own unbegun prompts count one for twenty tokens. By
         /// the steps' cost it would be one for three to five, for the first token alone; from ten to fifty the
         /// simulator's times differ by 3 %.
-        func backlog(isFresh: Bool) -> Int {
-            let load = isFresh ? self.sample.load : nil
-            return 4 * (load?.waiting ?? 0) + (load?.running ?? 0) + self.sentSince.count + self.unbegunTokens
-                / Self.tokensPerRequest
+        func backlog(now: Seconds, ageMax: Seconds) -> Int {
+            var work = self.sentSince.count + self.unbegunTokens / Self.tokensPerRequest
+            work += self.health.errorLoad(now: now)
+            guard now - self.takenAt <= ageMax, let load else { return work }
+            if let kvUse = load.kvUse, kvUse > Self.kvFull {
+                work += Int(Self.kvWeight * (kvUse - Self.kvFull) / (1 - Self.kvFull))
+            }
+            return work + 4 * load.waiting + load.running
         }
     }
 
-    private(set) var endpoints: [EndpointAddress: Endpoint] = [:]
+    private(set) var endpoints: [Endpoint] = []
+    /// ``TextHash`` of each endpoint's address, side by side for rendezvous hashing.
+    private(set) var names: [UInt64] = []
+    private var indexOf: [EndpointAddress: Int] = [:]
+    /// Requests that wait at endpoints with a load, and when that was seen.
+    private(set) var waiting = 0
+    private(set) var observedAt: Seconds = -.infinity
+    /// Requests that this gateway sent and that no sample can know of.
+    private(set) var unseen = 0
 
     /// Takes the newest readings: endpoints that are no longer named are gone.
-    mutating func observe(_ samples: [EndpointSample]) {
-        var next: [EndpointAddress: Endpoint] = [:]
-        next.reserveCapacity(samples.count)
-        for sample in samples {
-            var endpoint = self.endpoints[sample.endpoint] ?? Endpoint(sample: sample)
-            endpoint.take(sample)
-            endpoint.sentSince.removeAll { $0 <= sample.takenAt }
-            next[sample.endpoint] = endpoint
+    ///
+    /// An endpoint that joins others begins slowly; those that are there first do not, as somebody has to begin.
+    mutating func observe(_ samples: [EndpointSample], now: Seconds, ageMax: Seconds) {
+        let isSame =
+            samples.count == self.endpoints.count
+            && zip(samples, self.endpoints).allSatisfy { $0.endpoint == $1.address }
+        if !isSame { self.replace(samples, now: now) }
+        self.waiting = 0
+        self.unseen = 0
+        self.observedAt = samples.reduce(-.infinity) { max($0, $1.takenAt) }
+        for (index, sample) in samples.enumerated() {
+            let wasOut = self.isOut(index, now: now, ageMax: ageMax)
+            self.endpoints[index].take(sample)
+            if wasOut, self.endpoints[index].load != nil { self.endpoints[index].health.startedAt = now }
+            self.endpoints[index].sentSince.removeAll { $0 <= sample.takenAt }
+            self.waiting += self.endpoints[index].load?.waiting ?? 0
+            self.unseen += self.endpoints[index].sentSince.count
         }
-        self.endpoints = next
     }
 
-    mutating func sent(to address: EndpointAddress, promptTokens: Int, now: Seconds) {
-        self.endpoints[address]?.unbegunTokens += promptTokens
+    private mutating func replace(_ samples: [EndpointSample], now: Seconds) {
+        let known = self.endpoints
+        let isFirst = known.isEmpty
+        self.endpoints = samples.map { sample in
+            if let index = self.indexOf[sample.endpoint] { return known[index] }
+            var endpoint = Endpoint(sample)
+            if !isFirst { endpoint.health.startedAt = now }
+            // So that a pick does not have to ask for memory.
+            endpoint.sentSince.reserveCapacity(32)
+            return endpoint
+        }
+        self.names = samples.map { TextHash.of($0.endpoint.description) }
+        self.indexOf = Dictionary(
+            samples.enumerated().map { ($1.endpoint, $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
+    }
+
+    func index(of address: EndpointAddress) -> Int? { self.indexOf[address] }
+
+    /// The endpoint with such a name's ``TextHash``.
+    func index(named name: UInt64) -> Int? { self.names.firstIndex(of: name) }
+
+    mutating func sent(to index: Int, promptTokens: Int, now: Seconds) {
+        self.endpoints[index].unbegunTokens += promptTokens
         // Bounded: samples that stop coming must not let the list grow for ever.
-        guard let count = self.endpoints[address]?.sentSince.count, count < 4_096 else { return }
-        self.endpoints[address]?.sentSince.append(now)
+        guard self.endpoints[index].sentSince.count < 4_096 else { return }
+        self.endpoints[index].sentSince.append(now)
+        self.unseen += 1
     }
 
     /// The first token of a prompt is out, or will never come.
     mutating func began(at address: EndpointAddress, promptTokens: Int) {
         // An endpoint that was gone for a while begins with nothing.
-        guard let unbegun = self.endpoints[address]?.unbegunTokens else { return }
-        self.endpoints[address]?.unbegunTokens = max(0, unbegun - promptTokens)
+        guard let index = self.indexOf[address] else { return }
+        self.endpoints[index].unbegunTokens = max(0, self.endpoints[index].unbegunTokens - promptTokens)
     }
 
-    /// Requests waiting at the endpoints with a fresh reading.
-    func waiting(now: Seconds, ageMax: Seconds) -> Int {
-        self.endpoints.values.reduce(0) { sum, endpoint in
-            now - endpoint.sample.takenAt <= ageMax ? sum + (endpoint.sample.load?.waiting ?? 0) : sum
+    /// Changes what is known of an endpoint's health; nothing when it is gone.
+    mutating func judge(_ address: EndpointAddress, _ change: (inout TargetHealth) -> Void) {
+        guard let index = self.indexOf[address] else { return }
+        change(&self.endpoints[index].health)
+    }
+
+    /// Changes what is known of one endpoint.
+    mutating func change(_ index: Int, _ change: (inout Endpoint) -> Void) {
+        self.unseen -= self.endpoints[index].sentSince.count
+        change(&self.endpoints[index])
+        self.unseen += self.endpoints[index].sentSince.count
+    }
+
+    // MARK: Who may take a request
+
+    /// An agent that reads the endpoint gets no answer, time and again: missing is not healthy.
+    ///
+    /// When the agent itself is silent nothing is known against its endpoints, and the gateway's own requests judge.
+    func isOut(_ index: Int, now: Seconds, ageMax: Seconds) -> Bool {
+        self.endpoints[index].load == nil && now - self.endpoints[index].takenAt <= ageMax
+    }
+
+    /// Whether an endpoint may take a request at such a degree of need.
+    func admits(_ index: Int, _ need: Need, now: Seconds, ageMax: Seconds, failed: [EndpointAddress]) -> Bool {
+        switch need {
+        case .sound:
+            if self.isOut(index, now: now, ageMax: ageMax) { return false }
+            if self.endpoints[index].health.isEjected(now: now) { return false }
+            return failed.isEmpty || !failed.contains(self.endpoints[index].address)
+        case .doubtful: return failed.isEmpty || !failed.contains(self.endpoints[index].address)
+        case .last: return true
         }
     }
 
-    /// The endpoints that may take a request.
-    ///
-    /// An endpoint whose agent reads it and gets no answer is out: missing is not healthy. When the
-    /// agent itself is silent nothing is known against the endpoints, and the gateway's own requests
-    /// are the judge.
-    func usable(now: Seconds, ageMax: Seconds, rejecting isRejected: (EndpointAddress) -> Bool) -> [EndpointAddress] {
-        self.endpoints.values.filter { endpoint in
-            let isFresh = now - endpoint.sample.takenAt <= ageMax
-            return (endpoint.sample.load != nil || !isFresh) && !isRejected(endpoint.sample.endpoint)
-        }.map(\.sample.endpoint).sorted()
+    func hasUsable(_ need: Need, now: Seconds, ageMax: Seconds, failed: [EndpointAddress]) -> Bool {
+        for index in self.endpoints.indices
+        where self.admits(index, need, now: now, ageMax: ageMax, failed: failed) { return true }
+        return false
     }
 
-    /// Draws two of the addresses and takes the one with less ahead of it.
+    func usableCount(now: Seconds, ageMax: Seconds) -> Int {
+        self.endpoints.indices.count { self.admits($0, .sound, now: now, ageMax: ageMax, failed: []) }
+    }
+
+    /// Draws two of the endpoints and takes the one with less ahead of it.
     ///
     /// Two choices, not the least of all: with readings that are a moment old, the least loaded
     /// endpoint would be everybody's choice at once (M. Mitzenmacher, "How useful is old
     /// information?", 2000).
     func choose(
-        from addresses: [EndpointAddress],
+        _ need: Need,
         now: Seconds,
         ageMax: Seconds,
+        failed: [EndpointAddress],
         using dice: inout some RandomNumberGenerator
-    ) -> EndpointAddress? {
-        guard let first = addresses.randomElement(using: &dice) else { return nil }
-        guard addresses.count > 1 else { return first }
-        var second = first
-        while second == first { second = addresses.randomElement(using: &dice) ?? first }
+    ) -> Int? {
+        guard let first = self.draw(need, nil, now: now, ageMax: ageMax, failed: failed, using: &dice) else {
+            return nil
+        }
+        guard let second = self.draw(need, first, now: now, ageMax: ageMax, failed: failed, using: &dice) else {
+            return first
+        }
         let isBetter =
-            self.backlog(of: second, now: now, ageMax: ageMax) < self.backlog(of: first, now: now, ageMax: ageMax)
+            self.endpoints[second].backlog(now: now, ageMax: ageMax)
+            < self.endpoints[first].backlog(now: now, ageMax: ageMax)
         return isBetter ? second : first
     }
 
-    /// The endpoint where a session's text is, unless more work waits there, by more than the session's own prompt,
-    /// than at the one that was chosen without it.
-    func home(
-        of session: UInt64,
-        from addresses: [EndpointAddress],
-        insteadOf chosen: EndpointAddress,
-        _ promptTokens: Int,
+    /// One of the endpoints that may take a request, but for `other`; those that have just begun come up less often.
+    private func draw(
+        _ need: Need,
+        _ other: Int?,
         now: Seconds,
-        ageMax: Seconds
-    ) -> EndpointAddress {
-        let places = addresses.lazy.map { (place: $0, name: $0.description, weight: 1.0) }
-        guard let home = Rendezvous.choose(session, among: places), home != chosen else { return chosen }
-        let backlogs = [home, chosen].map { self.backlog(of: $0, now: now, ageMax: ageMax) }
-        return backlogs[0] <= backlogs[1] + promptTokens / Endpoint.tokensPerRequest ? home : chosen
+        ageMax: Seconds,
+        failed: [EndpointAddress],
+        using dice: inout some RandomNumberGenerator
+    ) -> Int? {
+        let count = self.endpoints.count
+        guard count > (other == nil ? 0 : 1) else { return nil }
+        for _ in 0..<8 {
+            let index = Int.random(in: 0..<count, using: &dice)
+            guard index != other, self.admits(index, need, now: now, ageMax: ageMax, failed: failed) else { continue }
+            let share = self.endpoints[index].health.share(now: now)
+            if share >= 1 || Double.random(in: 0..<1, using: &dice) < share { return index }
+        }
+        // Few are left, or all have just begun.
+        let start = Int.random(in: 0..<count, using: &dice)
+        for step in 0..<count {
+            let index = start + step < count ? start + step : start + step - count
+            if index != other, self.admits(index, need, now: now, ageMax: ageMax, failed: failed) { return index }
+        }
+        return nil
     }
 
-    private func backlog(of address: EndpointAddress, now: Seconds, ageMax: Seconds) -> Int {
-        guard let endpoint = self.endpoints[address] else { return .max / 2 }
-        return endpoint.backlog(isFresh: now - endpoint.sample.takenAt <= ageMax)
+    /// The endpoint where a text is, unless more work waits there, by more than the text is worth, than at the one that
+    /// was chosen without it.
+    func warm(
+        _ home: Int,
+        insteadOf chosen: Int,
+        worth tokens: Int,
+        now: Seconds,
+        ageMax: Seconds
+    ) -> Int {
+        guard home != chosen else { return chosen }
+        let there = self.endpoints[home].backlog(now: now, ageMax: ageMax)
+        let here = self.endpoints[chosen].backlog(now: now, ageMax: ageMax)
+        return there <= here + tokens / Endpoint.tokensPerRequest ? home : chosen
     }
+}
+
+/// How far a choice may go down: from what is sound to what is better than a certain refusal.
+package enum Need: Int, CaseIterable, Sendable {
+    /// Nothing is known against it.
+    case sound
+    /// It is ejected, does not answer its agent, or drains; this request has not tried it.
+    case doubtful
+    /// Even what has failed this request, or counts as down.
+    case last
 }

@@ -15,8 +15,12 @@ package struct PickRequest: Sendable {
 
     /// About how long the prompt is, in tokens; 0 when nobody knows.
     package var promptTokens: Int
-    /// What requests have in common that begin with the same text; `nil` when nobody knows.
+    /// What the client calls the session: its requests begin with the same text; `nil` when it names none.
     package var session: UInt64?
+    /// The hash of the text that the conversation begins with; `nil` when the prompt was not read.
+    package var prefix: UInt64?
+    /// The adapter that the request wants; `nil` for the base model.
+    package var adapter: UInt64?
 
     package init(
         pool: PoolName,
@@ -25,7 +29,9 @@ package struct PickRequest: Sendable {
         cluster: ClusterName? = nil,
         failed: [EndpointAddress] = [],
         promptTokens: Int = 0,
-        session: UInt64? = nil
+        session: UInt64? = nil,
+        prefix: UInt64? = nil,
+        adapter: UInt64? = nil
     ) {
         self.pool = pool
         self.band = band
@@ -34,6 +40,8 @@ package struct PickRequest: Sendable {
         self.failed = failed
         self.promptTokens = min(max(0, promptTokens), Self.longestPrompt)
         self.session = session
+        self.prefix = prefix
+        self.adapter = adapter
     }
 }
 
@@ -51,6 +59,10 @@ package enum PickReason: String, Hashable, Sendable, CaseIterable {
     case hop
     /// By a policy that asks no plan.
     case policy
+    /// Its session is there, in a cluster that takes no new ones.
+    case existing
+    /// Nothing sound is left: what is ejected, silent or draining is better than a certain refusal.
+    case panic
 }
 
 /// One request's choice.
@@ -66,6 +78,10 @@ package struct Pick: Hashable, Sendable {
     package let isRemote: Bool
     package let reason: PickReason
     package let promptTokens: Int
+    /// Whether the target had served this session, conversation or adapter before.
+    package let isWarm: Bool
+    /// How far down the choice had to go.
+    package let need: Need
 }
 
 /// Why there is no choice.
@@ -76,8 +92,10 @@ package enum PickRefusal: String, Error, Hashable, Sendable, CaseIterable {
 
 /// How a try ended, as far as the next choice needs to know.
 package enum PickOutcome: Hashable, Sendable {
-    /// The target answered, with whatever status.
+    /// The target answered, and the answer was no error of its own.
     case answered
+    /// The target answered with an error of its own (500 to 599).
+    case errored
     /// The target could not be reached, or cut the answer: it is to be avoided.
     case failed
     /// The client went away: it says nothing of the target.

@@ -25,6 +25,12 @@ package struct RoutingSettings: Sendable {
     package var countsUnbegunPrompts = true
     /// Whether requests of one session keep to one cluster and endpoint, where their text is still cached.
     package var keepsSessions = true
+    /// Prompt tokens that an adapter already loaded is worth.
+    package var adapterTokens = 512
+    /// The most that a cached prompt is worth, in tokens: what bounds how far behind others a warm endpoint may be.
+    package var warmTokensMax = 4_096
+    /// How much work a cluster holds back when it counts as full, in seconds.
+    package var fullWait: Seconds = 2
 
     package init() {}
 }

@@ -1,26 +1,18 @@
 import FleetModel
 
-/// Draws from weights by cluster; iterates by name, so that a seed gives the same draw anywhere.
-func draw(
-    _ weights: [ClusterName: Double],
-    using dice: inout some RandomNumberGenerator
-) -> ClusterName? {
-    let sorted = weights.filter { $0.value > 0 }.sorted { $0.key < $1.key }
-    let total = sorted.reduce(0) { $0 + $1.value }
+/// The index that a draw from weights falls on; `nil` when no weight is above zero.
+func draw(_ weights: [Double], using dice: inout some RandomNumberGenerator) -> Int? {
+    var total = 0.0
+    for weight in weights where weight > 0 { total += weight }
     guard total > 0, total.isFinite else { return nil }
     var rest = Double.random(in: 0..<total, using: &dice)
-    for (cluster, weight) in sorted {
-        if rest < weight { return cluster }
+    var last: Int?
+    for (index, weight) in weights.enumerated() where weight > 0 {
+        if rest < weight { return index }
         rest -= weight
+        last = index
     }
-    return sorted.last?.key
-}
-
-/// Weights without the lost clusters: their share goes to the others in proportion.
-func without(_ lost: Set<ClusterName>, _ weights: [ClusterName: Double]) -> [ClusterName: Double] {
-    let left = weights.filter { !lost.contains($0.key) && $0.value > 0 }
-    let total = left.values.reduce(0, +)
-    return total > 0 ? left.mapValues { $0 / total } : [:]
+    return last
 }
 
 /// What a gateway does with a plan that nobody has confirmed for longer than its time to live.
@@ -28,24 +20,25 @@ func without(_ lost: Set<ClusterName>, _ weights: [ClusterName: Double]) -> [Clu
 /// The local share stays. The remote share decays, over one more time to live, from the plan's split
 /// to one by distance, `1/roundTrip²`: near clusters first and never all to the nearest, since the
 /// hub's knowledge of capacity is what went stale.
-func decayed(
-    _ weights: [ClusterName: Double],
+func decay(
+    _ weights: inout [Double],
     overdue: Seconds,
     timeToLive: Seconds,
-    isLocal: (ClusterName) -> Bool,
-    roundTrip: (ClusterName) -> Seconds
-) -> [ClusterName: Double] {
-    let remote = weights.filter { !isLocal($0.key) && $0.value > 0 }
-    let share = remote.values.reduce(0, +)
-    guard share > 0 else { return weights }
+    isLocal: (Int) -> Bool,
+    roundTrip: (Int) -> Seconds
+) {
+    func nearness(_ place: Int) -> Double {
+        let trip = max(roundTrip(place), 0.001)
+        return 1 / (trip * trip)
+    }
+    var (share, total) = (0.0, 0.0)
+    for place in weights.indices where weights[place] > 0 && !isLocal(place) {
+        share += weights[place]
+        total += nearness(place)
+    }
+    guard share > 0 else { return }
     let kept = decay(overdue, over: max(timeToLive, 1))
-    let nearness = remote.mapValues { _ in 0.0 }.map { cluster, _ in
-        (cluster, 1 / (max(roundTrip(cluster), 0.001) * max(roundTrip(cluster), 0.001)))
+    for place in weights.indices where weights[place] > 0 && !isLocal(place) {
+        weights[place] = kept * weights[place] + (1 - kept) * share * nearness(place) / total
     }
-    let total = nearness.reduce(0) { $0 + $1.1 }
-    var result = weights
-    for (cluster, near) in nearness {
-        result[cluster] = kept * (weights[cluster] ?? 0) + (1 - kept) * share * near / total
-    }
-    return result
 }

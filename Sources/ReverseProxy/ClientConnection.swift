@@ -34,6 +34,11 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var isClosing = false
     private var isSettling = false
     private var served = 0
+    /// When the request that is served began.
+    private var begunAt = NIODeadline.uptimeNanoseconds(0)
+    /// When the director is asked again.
+    private var pausedUntil = NIODeadline.uptimeNanoseconds(0)
+    private var pauses = 0
     /// Tells a connection attempt that is still wanted from one that is not.
     private var attempt = 0
     private var waiting = Wait.nothing
@@ -47,6 +52,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case head(served: Int)
         /// The client is to send more of a body: every read renews the deadline.
         case body
+        /// The director is to be asked again, after so many pauses.
+        case pause(Int)
         /// The upstream is to begin its answer.
         case answer(attempt: Int)
         /// The client is to read what waits for it.
@@ -76,10 +83,15 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         var exchange = Exchange(
             admitted,
             id: self.worker.makeRequestID(),
-            limits: .init(tries: settings.maxTries, replay: settings.replayLimit, discard: settings.discardLimit)
+            limits: .init(
+                tries: settings.maxTries,
+                replay: settings.replayLimit,
+                discard: settings.discardLimit,
+                peek: settings.peekLimit
+            )
         )
         if self.worker.isDraining { exchange.drain() }
-        self.proxied = ProxiedRequest(
+        let proxied = ProxiedRequest(
             id: exchange.id,
             method: head.method.rawValue,
             uri: admitted.head.uri,
@@ -87,12 +99,16 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             hops: admitted.hops,
             headers: head.headers
         )
+        self.proxied = proxied
+        self.begunAt = .now()
+        let isPeeking = admitted.hasBody && self.worker.director.wantsBody(proxied)
+        let actions = exchange.begin(peeking: isPeeking)
         self.exchange = exchange
         self.worker.counters.count {
             $0.requests += 1
             $0.requestsInFlight += 1
         }
-        self.perform(exchange.begin())
+        self.perform(actions)
     }
 
     /// Answers a request that is no exchange, and closes.
@@ -115,6 +131,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private func perform(_ action: Exchange.Action) {
         switch action {
         case .direct(let failed): self.direct(failed: failed)
+        case .wait(let seconds): self.pause(seconds)
         case .connect(let target, let fresh): self.connect(to: target, fresh: fresh)
         case .sendContinue:
             self.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
@@ -148,6 +165,26 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.perform(self.exchange?.directed(decision, now: .now()))
     }
 
+    private func pause(_ seconds: Seconds) {
+        self.pauses += 1
+        self.pausedUntil = .now() + .seconds(max(0, seconds))
+        if let exchange { self.worker.pause(self, request: exchange.id) }
+    }
+
+    /// The director has news for the request, or its pause is over.
+    func resume() {
+        guard let exchange, exchange.stage == .paused else { return }
+        self.worker.forget(paused: exchange.id)
+        self.perform(self.exchange?.resume())
+    }
+
+    /// The beginning of the body is there, if the director waited for it.
+    private func peek() {
+        guard let beginning = self.exchange?.peeked() else { return }
+        self.proxied?.peeked = beginning
+        self.perform([.direct(failed: [])])
+    }
+
     private func connect(to target: ProxyTarget, fresh: Bool) {
         if fresh {
             self.worker.counters.count { $0.staleConnections += 1 }
@@ -177,15 +214,24 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch outcome.event {
         case .cut: self.worker.counters.count { $0.cuts += 1 }
         case .cancelled: self.worker.counters.count { $0.cancellations += 1 }
-        case .sent, .firstByte, .completed, .failed: break
+        case .sent, .head, .firstByte, .completed, .failed: break
         }
         self.worker.director.observe(outcome)
     }
 
     private func endExchange() {
-        guard self.exchange.take() != nil else { return }
+        guard let exchange = self.exchange.take() else { return }
         self.served += 1
-        self.proxied = nil
+        self.worker.forget(paused: exchange.id)
+        if let proxied = self.proxied.take() {
+            let summary = ProxySummary(
+                status: exchange.status == 0 ? nil : exchange.status,
+                bytes: exchange.responseBytes,
+                requestBytes: exchange.requestBytes,
+                duration: .now() - self.begunAt
+            )
+            self.worker.director.ended(proxied, summary)
+        }
         self.worker.counters.count { $0.requestsInFlight -= 1 }
         if self.worker.isDraining { self.closeGently() }
     }
@@ -204,6 +250,9 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
                 self.perform(self.exchange?.responseHead(head, now: .now()))
             }
         case .body(let bytes):
+            if self.exchange?.responseBytes == 0, let outcome = self.exchange?.firstByte(now: .now()) {
+                self.report(outcome)
+            }
             guard self.exchange?.responseBody(bytes.readableBytes) ?? false else { return }
             self.write(.body(.byteBuffer(bytes)))
         case .end(let trailers):
@@ -289,6 +338,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         let settings = self.worker.settings
         switch wait {
         case .nothing: return self.deadline = nil
+        case .pause: self.deadline = self.pausedUntil
         case .answer: self.deadline = .now() + .seconds(settings.responseTimeout)
         case .head, .body, .reader, .closing: self.deadline = .now() + .seconds(settings.clientTimeout)
         }
@@ -298,6 +348,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var wait: Wait {
         if self.isClosing { return .closing }
         guard let exchange else { return .head(served: self.served) }
+        if exchange.stage == .paused { return .pause(self.pauses) }
         if !exchange.isRequestWhole, self.isReadPending { return .body }
         if exchange.stage == .waiting { return .answer(attempt: self.attempt) }
         return self.context?.channel.isWritable ?? false ? .nothing : .reader
@@ -307,6 +358,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch self.waiting {
         case .nothing: break
         case .head, .reader, .closing: self.closeNow()
+        case .pause: self.resume()
         case .answer: self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
         case .body:
             let refusal = Refusal(
@@ -391,10 +443,12 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             switch self.exchange?.requestBody(bytes) {
             case .forward: self.upstream?.write(.body(.byteBuffer(bytes)))
             case .close: self.closeGently()
-            case .held, .dropped, nil: break
+            case .held: self.peek()
+            case .dropped, nil: break
             }
         case .part(.end(let trailers)):
             if self.exchange?.requestEnded(trailers) == .forward { self.upstream?.write(.end(trailers)) }
+            self.peek()
             if self.exchange?.stage == .over { self.endExchange() }
         case .refused(let refusal):
             if self.exchange == nil {

@@ -14,11 +14,14 @@ struct Exchange {
         var tries: Int
         var replay: Int
         var discard: Int
+        var peek = 0
     }
 
     enum Action: Equatable {
         /// Ask the director, then call ``Exchange/directed(_:now:)``.
         case direct(failed: [ProxyTarget])
+        /// Call ``Exchange/resume()`` after so many seconds, or when the director says so.
+        case wait(Seconds)
         /// Connect, then call ``Exchange/connected(reused:now:)``; `fresh` forbids a kept connection.
         case connect(ProxyTarget, fresh: Bool)
         /// Send the client `100 Continue`.
@@ -55,8 +58,12 @@ struct Exchange {
     }
 
     enum Stage: Hashable {
+        /// The director wants to see more of the body.
+        case peeking
         /// The director is to be asked, or is being asked.
         case choosing
+        /// The director is to be asked again later.
+        case paused
         /// A connection is being made.
         case connecting
         /// The request is on its way and nothing of an answer has come.
@@ -75,6 +82,7 @@ struct Exchange {
         let uri: String?
         let requestHeaders: [ProxyHeader]
         let responseHeaders: [ProxyHeader]
+        let edit: BodyEdit?
         var isReused = false
         var mayRefresh = true
     }
@@ -87,9 +95,10 @@ struct Exchange {
     /// What of the body is kept for this or another try; `nil` when another try is not possible any more.
     private var replay: [ByteBuffer]? = []
     private var requestEnd: RequestEnd?
-    private var requestBytes = 0
-    private var responseBytes = 0
-    private var status = 0
+    private(set) var requestBytes = 0
+    private(set) var responseBytes = 0
+    /// The status of the answer that the client gets; 0 before there is one.
+    private(set) var status = 0
     private var discarded = 0
     private var current: Try?
     private var failed: [ProxyTarget] = []
@@ -111,6 +120,8 @@ struct Exchange {
     var wantsRequest: Bool {
         guard self.requestEnd == nil else { return false }
         switch self.stage {
+        // A long line of requests that wait must not hold a long body each.
+        case .peeking, .paused: return !self.hasPeeked
         case .choosing, .connecting: return self.requestBytes < self.limits.replay
         case .waiting, .answering, .discarding: return true
         case .over: return false
@@ -128,22 +139,56 @@ struct Exchange {
 
     // MARK: The director
 
-    /// Begins: the director is to be asked.
-    func begin() -> [Action] { [.direct(failed: [])] }
+    /// Begins: the director is to be asked, at once or when it can see the beginning of the body.
+    mutating func begin(peeking: Bool = false) -> [Action] {
+        guard peeking, self.request.hasBody, self.limits.peek > 0 else { return [.direct(failed: [])] }
+        self.stage = .peeking
+        guard self.owesContinue else { return [] }
+        self.owesContinue = false
+        return [.sendContinue]
+    }
+
+    private var hasPeeked: Bool {
+        self.requestEnd != nil || self.requestBytes >= min(self.limits.peek, self.limits.replay)
+    }
+
+    /// The beginning of the body, as soon as enough of it is there: then the director is to be asked.
+    mutating func peeked() -> [ByteBuffer]? {
+        guard self.stage == .peeking, self.hasPeeked, let body = self.replay else { return nil }
+        self.stage = .choosing
+        var (left, beginning) = (self.limits.peek, [ByteBuffer]())
+        for bytes in body where left > 0 {
+            let count = min(left, bytes.readableBytes)
+            if let slice = bytes.getSlice(at: bytes.readerIndex, length: count) { beginning.append(slice) }
+            left -= count
+        }
+        return beginning
+    }
+
+    /// A pause is over: the director is to be asked again.
+    mutating func resume() -> [Action] {
+        guard self.stage == .paused else { return [] }
+        self.stage = .choosing
+        return [.direct(failed: self.failed)]
+    }
 
     /// The director has decided.
     mutating func directed(_ decision: ProxyDecision, now: NIODeadline) -> [Action] {
         guard self.stage == .choosing else { return [] }
         switch decision {
         case .answer(let answer): return self.answer(answer)
-        case .forward(let target, let uri, let requestHeaders, let responseHeaders):
+        case .wait(let seconds):
+            self.stage = .paused
+            return [.wait(seconds)]
+        case .forward(let target, let uri, let requestHeaders, let responseHeaders, let edit):
             self.current = Try(
                 target: target,
                 number: self.failed.count + 1,
                 start: now,
                 uri: uri,
                 requestHeaders: requestHeaders,
-                responseHeaders: responseHeaders
+                responseHeaders: responseHeaders,
+                edit: edit
             )
             self.stage = .connecting
             guard self.owesContinue else { return [.connect(target, fresh: false)] }
@@ -157,7 +202,7 @@ struct Exchange {
     /// A piece of the request's body has arrived.
     mutating func requestBody(_ bytes: ByteBuffer) -> ChunkAction {
         switch self.stage {
-        case .choosing, .connecting:
+        case .peeking, .choosing, .paused, .connecting:
             self.requestBytes += bytes.readableBytes
             self.replay?.append(bytes)
             return .held
@@ -181,7 +226,7 @@ struct Exchange {
     mutating func requestEnded(_ trailers: HTTPHeaders?) -> ChunkAction {
         self.requestEnd = RequestEnd(trailers: trailers)
         switch self.stage {
-        case .choosing, .connecting: return .held
+        case .peeking, .choosing, .paused, .connecting: return .held
         case .waiting, .answering: return .forward
         case .discarding:
             self.stage = .over
@@ -203,7 +248,7 @@ struct Exchange {
         var actions = self.clientGone(now: now)
         self.keepAlive = false
         switch stage {
-        case .choosing, .connecting, .waiting: actions += self.answer(refusal.answer)
+        case .peeking, .choosing, .paused, .connecting, .waiting: actions += self.answer(refusal.answer)
         case .answering: actions.append(.cut(reset: self.endsWithConnection))
         case .discarding: actions.append(.close)
         case .over: break
@@ -224,7 +269,13 @@ struct Exchange {
         var head = self.request.head
         if let uri = current.uri { head.uri = uri }
         head.headers.set(current.requestHeaders)
-        let body = self.replay ?? []
+        var body = self.replay ?? []
+        if let edit = current.edit, edit.range.upperBound <= self.requestBytes {
+            body = edit.applied(to: body)
+            if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }) {
+                head.headers.replaceOrAdd(name: "content-length", value: String(length + edit.growth))
+            }
+        }
         if self.requestBytes > self.limits.replay { self.replay = nil }
         return [.send(head, body, end: self.requestEnd), .report(self.outcome(of: current, .sent))]
     }
@@ -244,7 +295,7 @@ struct Exchange {
             let report = self.close(now: now) { .cut(failure, bytes: $0.responseBytes, duration: $1) }
             self.stage = .over
             return [.closeUpstream] + (report.map { [.report($0)] } ?? []) + [.cut(reset: self.endsWithConnection)]
-        case .choosing, .discarding, .over: return []
+        case .peeking, .choosing, .paused, .discarding, .over: return []
         }
     }
 
@@ -278,7 +329,7 @@ struct Exchange {
         if response.endsWithConnection { self.keepAlive = false }
         return [
             .respond(response.head),
-            .report(self.outcome(of: current, .firstByte(status: self.status, after: now - current.start))),
+            .report(self.outcome(of: current, .head(status: self.status, after: now - current.start))),
         ]
     }
 
@@ -289,6 +340,12 @@ struct Exchange {
         guard self.stage == .answering else { return false }
         self.responseBytes += count
         return true
+    }
+
+    /// What to report of the first piece of the answer's body; `nil` for those that follow.
+    mutating func firstByte(now: NIODeadline) -> ProxyOutcome? {
+        guard self.stage == .answering, self.responseBytes == 0, let current else { return nil }
+        return self.outcome(of: current, .firstByte(status: self.status, after: now - current.start))
     }
 
     /// The answer is whole.
@@ -329,12 +386,14 @@ struct Exchange {
         // Without `100 Continue` the client may or may not send its body: what follows cannot be told apart.
         if self.owesContinue, self.requestEnd == nil { self.keepAlive = false }
         let status = HTTPResponseStatus(statusCode: answer.status)
+        self.status = answer.status
         let hasBody = status.mayHaveResponseBody
         var head = HTTPResponseHead(version: .http1_1, status: status)
         head.headers.set(answer.headers)
         if hasBody { head.headers.add(name: "content-length", value: String(answer.body.utf8.count)) }
         let response = HeaderRules.respond(head, to: self.request, adding: [], keepAlive: self.keepAlive)
         let body = hasBody && self.request.head.method != .HEAD ? answer.body : ""
+        self.responseBytes += body.utf8.count
         return [.answer(response.head, body: body)] + self.finish()
     }
 

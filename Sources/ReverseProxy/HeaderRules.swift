@@ -15,6 +15,8 @@ struct AdmittedRequest: Equatable {
     var head: HTTPRequestHead
     /// The client waits for `100 Continue` before it sends the body.
     var expectsContinue: Bool
+    /// A body follows, by its length or in chunks.
+    var hasBody: Bool
     /// The client wants the connection kept.
     var keepAlive: Bool
     /// The client speaks HTTP/1.0: no chunks, and `connection: keep-alive` must be said.
@@ -98,6 +100,7 @@ enum HeaderRules {
                 headers: HTTPHeaders(kept)
             ),
             expectsContinue: expectation != nil && !isOld && (lengths > 0 || coding != nil),
+            hasBody: coding != nil || head.headers.first(name: "content-length").map { $0 != "0" } ?? false,
             keepAlive: head.isKeepAlive && !offersUpgrade,
             isOld: isOld,
             hops: via.map { Self.count(viaName, in: $0) } ?? 0

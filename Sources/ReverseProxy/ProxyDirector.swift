@@ -1,4 +1,5 @@
 package import FleetModel
+import NIOCore
 import NIOHTTP1
 
 /// Decides where requests go.
@@ -15,6 +16,13 @@ package protocol ProxyDirector: Sendable {
     /// Learns what became of a try.
     func observe(_ outcome: ProxyOutcome)
 
+    /// Whether the beginning of the request's body is to be there before ``direct(_:failed:)`` is asked.
+    func wantsBody(_ request: ProxiedRequest) -> Bool
+
+    /// The request is over, whether it was answered, refused or left by its client: called once for each request for
+    /// which ``direct(_:failed:)`` or ``wantsBody(_:)`` was.
+    func ended(_ request: ProxiedRequest, _ summary: ProxySummary)
+
     /// Whether an answer of 502 or 503, of which nothing has been passed on, is to be tried elsewhere.
     func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool
 }
@@ -22,6 +30,29 @@ package protocol ProxyDirector: Sendable {
 extension ProxyDirector {
     /// An upstream that answers 502 or 503 has not begun the work: try another.
     package func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool { true }
+
+    package func wantsBody(_ request: ProxiedRequest) -> Bool { false }
+
+    package func ended(_ request: ProxiedRequest, _ summary: ProxySummary) {}
+}
+
+/// How a request ended for its client.
+package struct ProxySummary: Hashable, Sendable {
+    /// The status that the client got; `nil` when it got none.
+    package var status: Int?
+    /// Bytes of the answer's body.
+    package var bytes: Int
+    /// Bytes of the request's body that were read.
+    package var requestBytes: Int
+    /// From the request's head to the end of the answer, in seconds.
+    package var duration: Seconds
+
+    package init(status: Int?, bytes: Int, requestBytes: Int, duration: Seconds) {
+        self.status = status
+        self.bytes = bytes
+        self.requestBytes = requestBytes
+        self.duration = duration
+    }
 }
 
 /// Where a try goes.
@@ -66,8 +97,6 @@ extension UInt8 {
 }
 
 /// What the director may know of a request.
-///
-/// The body is not part of it: it is still on its way.
 package struct ProxiedRequest: Hashable, Sendable {
     /// Unique within one ``ProxyServer``.
     package let id: UInt64
@@ -80,6 +109,13 @@ package struct ProxiedRequest: Hashable, Sendable {
     /// How many gateways of this fleet the request has passed before, by its `via` header.
     package let hops: Int
     let headers: HTTPHeaders
+    /// The beginning of the body, when the director wanted it: at most ``ProxySettings/peekLimit`` bytes.
+    var peeked: [ByteBuffer] = []
+
+    /// Calls the body with the bytes of the beginning of the request's body, piece by piece.
+    package func forEachPeeked(_ body: (UnsafeRawBufferPointer) -> Void) {
+        for bytes in self.peeked { bytes.withUnsafeReadableBytes(body) }
+    }
 
     /// The first value of a header, by a name of any case.
     package subscript(header name: String) -> String? { self.headers.first(name: name) }
@@ -94,15 +130,57 @@ package enum ProxyDecision: Hashable, Sendable {
     /// Pass it on: `requestHeaders` replace those of the same name on the way up,
     /// `responseHeaders` those on the way down.
     ///
-    /// With `uri`, an end of the request's own that begins with a slash, that goes upstream instead.
+    /// With `uri`, an end of the request's own that begins with a slash, that goes upstream instead. With `edit`, a
+    /// part of the beginning of the body that the director has seen is replaced.
     case forward(
         ProxyTarget,
         uri: String? = nil,
         requestHeaders: [ProxyHeader] = [],
-        responseHeaders: [ProxyHeader] = []
+        responseHeaders: [ProxyHeader] = [],
+        edit: BodyEdit? = nil
     )
     /// Answer it here.
     case answer(ProxyAnswer)
+    /// Ask again after so many seconds, or as soon as ``ProxyWaker/wake(_:)`` names the request.
+    case wait(Seconds)
+}
+
+/// One replacement in the beginning of a request's body.
+package struct BodyEdit: Hashable, Sendable {
+    /// Offsets from the beginning of the body, within what was peeked.
+    package var range: Range<Int>
+    package var replacement: String
+
+    package init(range: Range<Int>, replacement: String) {
+        self.range = range
+        self.replacement = replacement
+    }
+
+    /// How much longer the body gets.
+    var growth: Int { self.replacement.utf8.count - self.range.count }
+
+    /// The body with the replacement; pieces that it does not touch stay as they are.
+    func applied(to body: [ByteBuffer]) -> [ByteBuffer] {
+        var edited: [ByteBuffer] = []
+        var (offset, isDone) = (0, false)
+        for bytes in body {
+            let piece = offset..<offset + bytes.readableBytes
+            offset = piece.upperBound
+            guard piece.overlaps(self.range) else { edited.append(bytes); continue }
+            func part(_ range: Range<Int>) -> ByteBuffer? {
+                bytes.getSlice(at: bytes.readerIndex + range.lowerBound - piece.lowerBound, length: range.count)
+            }
+            if piece.lowerBound < self.range.lowerBound, let head = part(piece.lowerBound..<self.range.lowerBound) {
+                edited.append(head)
+            }
+            if !isDone { edited.append(ByteBuffer(string: self.replacement)) }
+            isDone = true
+            if piece.upperBound > self.range.upperBound, let tail = part(self.range.upperBound..<piece.upperBound) {
+                edited.append(tail)
+            }
+        }
+        return edited
+    }
 }
 
 /// A whole answer that the proxy gives itself.
@@ -131,6 +209,9 @@ package struct ProxyAnswer: Hashable, Sendable {
         let body = #"{"error":{"message":"\#(message.jsonEscaped)","type":"\#(kind)","code":"\#(code.jsonEscaped)"}}"#
         return Self(status: status, headers: [ProxyHeader("content-type", "application/json")] + headers, body: body)
     }
+
+    /// A text as a JSON string, with its quotes.
+    package static func jsonString(_ text: String) -> String { "\"\(text.jsonEscaped)\"" }
 }
 
 extension String {
@@ -153,7 +234,11 @@ package struct ProxyOutcome: Hashable, Sendable {
     package enum Event: Hashable, Sendable {
         /// The target is connected and the request's head is on its way.
         case sent
-        /// The answer's head has arrived and is passed on; `after` is the time to first byte since the try began.
+        /// The answer's head has arrived and is passed on, so many seconds after the try began.
+        ///
+        /// vLLM sends it before it has computed a token.
+        case head(status: Int, after: Seconds)
+        /// The first byte of the answer's body has arrived, so many seconds after the try began.
         case firstByte(status: Int, after: Seconds)
         /// The answer has been passed on whole; `bytes` counts its body.
         case completed(status: Int, bytes: Int, duration: Seconds)
@@ -167,7 +252,7 @@ package struct ProxyOutcome: Hashable, Sendable {
         /// Whether the try is over.
         package var isTerminal: Bool {
             switch self {
-            case .sent, .firstByte: false
+            case .sent, .head, .firstByte: false
             case .completed, .failed, .cut, .cancelled: true
             }
         }

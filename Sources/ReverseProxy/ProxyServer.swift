@@ -43,6 +43,7 @@ package final class ProxyServer: Service {
     ///   - director: Decides where requests go.
     ///   - settings: Limits and time-outs.
     ///   - group: The event loops that carry the traffic.
+    ///   - waker: What the director asks to be asked again with; `nil` when it never answers ``ProxyDecision/wait(_:)``.
     ///   - logger: For start, stop and what went wrong with the listener; requests are not logged.
     ///   - onListening: Called once, with the address that was bound.
     package init(
@@ -51,6 +52,7 @@ package final class ProxyServer: Service {
         director: any ProxyDirector,
         settings: ProxySettings = ProxySettings(),
         group: any EventLoopGroup,
+        waker: ProxyWaker? = nil,
         logger: Logger,
         onListening: (@Sendable (EndpointAddress) -> Void)? = nil
     ) {
@@ -71,6 +73,13 @@ package final class ProxyServer: Service {
                 counters: counters
             )
             return Share(loop: loop, counters: counters, worker: .makeBoxSendingValue(worker, eventLoop: loop))
+        }
+        let shares = self.shares
+        waker?.attach { request in
+            let index = Int(request >> 48)
+            guard shares.indices.contains(index) else { return }
+            let worker = shares[index].worker
+            shares[index].loop.execute { worker.value.wake(request) }
         }
     }
 

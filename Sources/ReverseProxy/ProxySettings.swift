@@ -8,6 +8,8 @@ package struct ProxySettings: Hashable, Sendable {
     ///
     /// A request is not tried again once more than this was sent.
     package var replayLimit = 1 << 20
+    /// How much of a request's body a director may see, in bytes; no more than ``replayLimit``.
+    package var peekLimit = 64 << 10
     /// How long a connection to an upstream may take, in seconds.
     package var connectTimeout: Seconds = 1
     /// How long an upstream may take from the request's head to the answer's head, in seconds.

@@ -14,6 +14,8 @@ final class Worker {
     let counters: SharedCounters
     private(set) var isDraining = false
     private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    /// Clients whose director is to be asked again, by the request.
+    private var paused: [UInt64: ClientConnection] = [:]
     private var idle: [EndpointAddress: Deque<UpstreamConnection>] = [:]
     private var wheel = TimerWheel()
     private var isTicking = false
@@ -74,6 +76,16 @@ final class Worker {
         self.counters.count { $0.connectionsOpen -= 1 }
         if self.clients.isEmpty { self.drained.take()?.succeed() }
     }
+
+    // MARK: Pauses
+
+    func pause(_ client: ClientConnection, request: UInt64) { self.paused[request] = client }
+
+    func forget(paused request: UInt64) {
+        if !self.paused.isEmpty { self.paused[request] = nil }
+    }
+
+    func wake(_ request: UInt64) { self.paused[request]?.resume() }
 
     /// Lets exchanges in flight finish; succeeds when the last connection is closed.
     func drain() -> EventLoopFuture<Void> {

@@ -29,8 +29,8 @@ struct Isobar: AsyncParsableCommand {
                 ]
             ),
             CommandGroup(
-                name: "Ask without a fleet:",
-                subcommands: [TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
+                name: "Look and ask:",
+                subcommands: [PickCommand.self, TelemetryCommand.self, SolveCommand.self, SimulateCommand.self]
             ),
         ]
     )

@@ -6,7 +6,8 @@ import Testing
 @Suite struct `An endpoint` {
     @Test func `that was never read is unknown, not idle`() {
         let tracker = EndpointTracker(endpoint: endpoint(1))
-        #expect(tracker.sample(now: 5) == EndpointSample(endpoint: endpoint(1), load: nil, takenAt: 5))
+        let sample = tracker.sample(now: 5)
+        #expect(sample.load == nil && 5 - sample.takenAt == EndpointTracker.longestAge)
         #expect(!tracker.isFresh(now: 5))
     }
 
@@ -34,6 +35,7 @@ import Testing
         _ = tracker.read(reading(), now: 1)
         #expect(tracker.isFresh(now: 3))
         #expect(!tracker.isFresh(now: 3.1))
+        #expect(tracker.sample(now: 3.1).takenAt == 1, "a stall of the agent is nothing against an endpoint")
     }
 
     @Test func `has a window a second, with the rates of its counters`() throws {

@@ -37,7 +37,8 @@ import Testing
         #expect(digest.capacity == nil && digest.freeSeats == nil && digest.unloadedTTFT == nil)
         let later = pool.digest(now: 2.5)
         #expect(later.endpointsReady == 1 && later.running == 6)
-        #expect(pool.samples(now: 2.5).map { $0.load?.running } == [nil, 6, nil])
+        #expect(pool.samples(now: 2.5).map { $0.load?.running } == [4, 6, nil])
+        #expect(pool.samples(now: 2.5).map(\.takenAt) == [0, 1, 2.5 - EndpointTracker.longestAge])
     }
 
     @Test func `that the operator drains says so while it has fresh endpoints`() {

@@ -39,12 +39,29 @@ struct Scene {
             )
         }
         self.router.observe(
-            SampleBatch(cluster: self.near, region: self.router.region, pool: self.pool, samples: samples)
+            SampleBatch(cluster: self.near, region: self.router.region, pool: self.pool, samples: samples),
+            now: self.now
         )
     }
 
-    mutating func pick(failed: [EndpointAddress] = [], isHop: Bool = false) throws(PickRefusal) -> Pick {
-        let request = PickRequest(pool: self.pool, band: .standard, isHop: isHop, failed: failed)
+    mutating func pick(
+        failed: [EndpointAddress] = [],
+        isHop: Bool = false,
+        session: UInt64? = nil,
+        prefix: UInt64? = nil,
+        adapter: UInt64? = nil,
+        tokens: Int = 0
+    ) throws(PickRefusal) -> Pick {
+        let request = PickRequest(
+            pool: self.pool,
+            band: .standard,
+            isHop: isHop,
+            failed: failed,
+            promptTokens: tokens,
+            session: session,
+            prefix: prefix,
+            adapter: adapter
+        )
         return try self.router.pick(request, now: self.now, using: &self.dice)
     }
 
@@ -116,7 +133,8 @@ struct RouterTests {
                 )
             }
             scene.router.observe(
-                SampleBatch(cluster: scene.near, region: scene.router.region, pool: scene.pool, samples: samples)
+                SampleBatch(cluster: scene.near, region: scene.router.region, pool: scene.pool, samples: samples),
+                now: scene.now
             )
         }
         for round in 0..<100 {
@@ -151,9 +169,8 @@ struct RouterTests {
         #expect(second.target != first.target)
         let third = try scene.pick(failed: [first.target, second.target])
         #expect(![first.target, second.target].contains(third.target))
-        #expect(throws: PickRefusal.noEndpoints) {
-            try scene.pick(failed: scene.endpoints + [scene.peer])
-        }
+        let last = try scene.pick(failed: scene.endpoints + [scene.peer])
+        #expect(last.need == .last && last.reason == .panic)
     }
 
     @Test("a lost region is left at once, by the rows that were solved for its loss, and found again by a probe")
@@ -221,6 +238,166 @@ struct RouterTests {
         #expect(try run() == run())
     }
 
+    @Test("nothing sound is left: the least bad is tried before anything is refused")
+    func panic() throws {
+        var scene = try Scene()
+        scene.observe([nil, nil])
+        scene.router.probed(scene.west, scene.peer, roundTrip: nil, now: scene.now)
+        let picks = try (0..<40).map { _ in try scene.pick() }
+        #expect(picks.allSatisfy { $0.need == .doubtful && $0.reason == .panic })
+        #expect(picks.contains { !$0.isRemote } && picks.contains { $0.isRemote })
+    }
+
+    @Test("without a plan and without an endpoint at home, the gateways of other regions are asked")
+    func unplannedAway() throws {
+        var scene = try Scene(planned: false)
+        scene.observe([nil, nil])
+        let pick = try scene.pick()
+        #expect(pick.target == scene.peer && pick.reason == .unplanned && pick.cluster.text == "europe-west")
+        // A request that came from there does not go back, but to what there is.
+        #expect(try scene.pick(isHop: true).need == .doubtful)
+    }
+
+    @Test("an endpoint that fails fast is busy with its errors, and ejected after five in a row")
+    func errorsAreLoad() throws {
+        var scene = try Scene()
+        scene.observe([0, 1])
+        let failing = scene.endpoints[0]
+        var errors = 0
+        for _ in 0..<60 {
+            let pick = try scene.pick(isHop: true)
+            errors += pick.target == failing ? 1 : 0
+            scene.router.finished(pick, pick.target == failing ? .errored : .answered, now: scene.now)
+            scene.now += 0.01
+            scene.observe([0, 1])
+        }
+        // Two errors weigh more than a waiting request and a batch of eight.
+        #expect((1...6).contains(errors))
+        for _ in 0..<10 where scene.router.usableEndpoints(of: scene.pool, now: scene.now) == 2 {
+            scene.observe([0, 90])
+            let pick = try scene.pick(isHop: true)
+            scene.router.finished(pick, pick.target == failing ? .errored : .answered, now: scene.now)
+        }
+        #expect(scene.router.usableEndpoints(of: scene.pool, now: scene.now) == 1)
+    }
+
+    @Test("a full KV cache keeps requests away")
+    func kvPressure() throws {
+        var scene = try Scene()
+        func sample(_ index: Int, kv: Double) -> EndpointSample {
+            EndpointSample(
+                endpoint: scene.endpoints[index],
+                load: EndpointLoad(running: 20, waiting: 0, kvUse: kv),
+                takenAt: scene.now
+            )
+        }
+        let samples = [sample(0, kv: 0.99), sample(1, kv: 0.5)]
+        let batch = SampleBatch(cluster: scene.near, region: scene.router.region, pool: scene.pool, samples: samples)
+        scene.router.observe(batch, now: scene.now)
+        let picks = try (0..<30).map { _ in try scene.pick(isHop: true) }
+        #expect(picks.allSatisfy { $0.target == scene.endpoints[1] })
+    }
+
+    @Test("an endpoint that joins takes its share slowly at first")
+    func slowStart() throws {
+        var scene = try Scene()
+        let all = try (1...10).map { try EndpointAddress("10.0.0.\($0):8000") }
+        func observe(_ count: Int) {
+            let samples = all.prefix(count).map {
+                EndpointSample(
+                    endpoint: $0,
+                    load: EndpointLoad(running: 0, waiting: 0, kvUse: nil),
+                    takenAt: scene.now
+                )
+            }
+            let batch = SampleBatch(
+                cluster: scene.near,
+                region: scene.router.region,
+                pool: scene.pool,
+                samples: samples
+            )
+            scene.router.observe(batch, now: scene.now)
+        }
+        func share(_ count: Int) throws -> Double {
+            var newcomer = 0
+            for _ in 0..<count {
+                let pick = try scene.pick(isHop: true)
+                scene.router.finished(pick, .answered, now: scene.now)
+                newcomer += pick.target == all[9] ? 1 : 0
+                scene.now += 0.000_1
+                observe(10)
+            }
+            return Double(newcomer) / Double(count)
+        }
+        observe(9)
+        scene.now += 1
+        observe(10)
+        #expect(try share(2_000) < 0.05)
+        scene.now += 10
+        observe(10)
+        #expect((0.07...0.13).contains(try share(2_000)))
+    }
+
+    @Test("a draining cluster keeps its conversations, at home and away, and takes no new ones")
+    func draining() throws {
+        var scene = try Scene()
+        var sessions: [UInt64: ClusterName] = [:]
+        for session: UInt64 in 1...60 { sessions[session] = try scene.pick(session: session).cluster }
+        for drained in [scene.near, scene.far] {
+            var plan = try Fixtures.plan(generation: 900)
+            for index in plan.pools[0].clusters.indices where plan.pools[0].clusters[index].name == drained {
+                plan.pools[0].clusters[index].state = .draining
+            }
+            scene.router.adopt(plan, now: scene.now)
+            let there = sessions.filter { $0.value == drained }.keys.sorted()
+            #expect(!there.isEmpty)
+            for session in there {
+                let pick = try scene.pick(session: session)
+                #expect(pick.cluster == drained && pick.reason == .existing)
+            }
+            let new: UInt64 = drained == scene.near ? 1_000 : 2_000
+            for session in new..<new + 50 {
+                #expect(try scene.pick(session: session).cluster != drained)
+                #expect(try scene.pick().cluster != drained)
+            }
+        }
+    }
+
+    @Test("requests of one adapter keep to the endpoint that has it loaded, until too much waits there")
+    func adapters() throws {
+        var scene = try Scene()
+        func pick(_ adapter: UInt64) throws -> Pick { try scene.pick(isHop: true, adapter: adapter) }
+        for adapter: UInt64 in 1...8 {
+            let home = try pick(adapter).target
+            let more = try (0..<5).map { _ in try pick(adapter) }
+            #expect(more.allSatisfy { $0.target == home && $0.isWarm })
+        }
+        let home = try pick(1).target
+        scene.observe(scene.endpoints.map { $0 == home ? 40 : 0 })
+        #expect(try pick(1).target != home)
+    }
+
+    @Test("a conversation goes where its text is cached, unless more waits there than the text is worth")
+    func prefixes() throws {
+        var scene = try Scene()
+        func pick(_ prefix: UInt64, tokens: Int = 400) throws -> Pick {
+            let pick = try scene.pick(isHop: true, prefix: prefix, tokens: tokens)
+            scene.router.finished(pick, .answered, now: scene.now)
+            scene.now += 0.001
+            scene.observe([0, 0])
+            return pick
+        }
+        let first = try pick(77)
+        #expect(!first.isWarm, "nobody has sent this text before")
+        #expect(try (0..<10).map { _ in try pick(77) }.allSatisfy { $0.target == first.target && $0.isWarm })
+        // 400 cached tokens are worth 20 running requests; 8 and 4·2 are less, 8 and 4·9 are more.
+        scene.observe(scene.endpoints.map { $0 == first.target ? 2 : 0 })
+        #expect(try pick(77).target == first.target)
+        scene.observe(scene.endpoints.map { $0 == first.target ? 9 : 0 })
+        #expect(try pick(77).target != first.target)
+        #expect(Set(try (0..<40).map { try pick(UInt64(1_000 + $0)).target }).count == 2)
+    }
+
     @Test("the baselines do what their names say")
     func baselines() throws {
         var nearest = try Scene(policy: .nearest)
@@ -248,7 +425,7 @@ struct TargetHealthTests {
             now = health.ejectedUntil
         }
         #expect(pauses == [1, 2, 4, 8, 10, 10])
-        health.succeeded()
+        health.succeeded(now: now)
         #expect(!health.isEjected(now: now))
         health.failed(now: now)
         #expect(health.ejectedUntil == now + 1)

@@ -60,7 +60,8 @@ import Testing
                         takenAt: 0
                     )
                 }
-            )
+            ),
+            now: 0
         )
         return router
     }

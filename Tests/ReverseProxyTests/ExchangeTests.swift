@@ -62,7 +62,7 @@ import Testing
         self.sent(&exchange)
         let head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-length": "4"])
         let begun = exchange.responseHead(head, now: self.later(1))
-        #expect(begun.last == self.outcome(1, self.a, .firstByte(status: 200, after: 1)))
+        #expect(begun.last == self.outcome(1, self.a, .head(status: 200, after: 1)))
         #expect(exchange.responseBody(4) == true)
         #expect(
             exchange.responseEnded(nil, now: self.later(2)) == [

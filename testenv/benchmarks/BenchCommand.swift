@@ -6,6 +6,8 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "isobar-bench",
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
-        subcommands: [SolverBench.self, TelemetryBench.self, PageServer.self, SealBench.self]
+        subcommands: [
+            PickBench.self, SolverBench.self, TelemetryBench.self, PageServer.self, SealBench.self,
+        ]
     )
 }

@@ -1,0 +1,224 @@
+import FleetModel
+import Leadership
+import Logging
+import Observability
+import RequestRouting
+import ReverseProxy
+
+// What the proxy asks the gateway for each request.
+
+extension Gateway: ProxyDirector {
+    /// The prompt's beginning and the model's name stand in the body of what is posted to a pool.
+    func wantsBody(_ request: ProxiedRequest) -> Bool {
+        guard request.method == "POST", self.configuration.pools.contains(where: { $0.contains(request.uri) }) else {
+            return false
+        }
+        return request[header: "content-type"].map { $0.contains("json") } ?? true
+    }
+
+    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
+        if request.uri == Self.pingPath { return .answer(ProxyAnswer(status: 204)) }
+        guard let pool = self.configuration.pools.first(where: { $0.contains(request.uri) }) else {
+            return .answer(
+                .error(
+                    status: 404,
+                    code: "no_pool",
+                    message: "no pool has this path; known: "
+                        + self.configuration.pools.map(\.path).joined(separator: ", ")
+                )
+            )
+        }
+        let now = self.clock.now
+        let isKnown = self.withState { $0.open[request.id] != nil }
+        let opened = isKnown ? nil : self.open(request, of: pool, now: now)
+        let (verdict, woken) = self.withState { state -> (Verdict, [UInt64]) in
+            if let opened { state.begin(opened, id: request.id, now: now) }
+            let verdict = state.decide(request.id, failed: failed.map(\.address), now: now)
+            return (verdict, state.takeWoken())
+        }
+        self.waker.wake(woken)
+        switch verdict {
+        case .forward(let open, let pick): return self.forward(request, open, pick)
+        case .wait(let seconds): return .wait(seconds)
+        case .drop(let reason, let retryAfter): return .answer(Self.refusal(reason, of: pool.name, retryAfter))
+        }
+    }
+
+    // MARK: What a request says
+
+    private func open(_ request: ProxiedRequest, of pool: GatewayConfiguration.Pool, now: Seconds) -> OpenRequest {
+        var scan = PromptScan()
+        request.forEachPeeked { scan.read($0) }
+        let isHop = request.hops > 0
+        let session = request[header: Self.sessionHeader].map(TextHash.of)
+        let bytes = request[header: "content-length"].flatMap { Int($0) } ?? scan.offset
+        // The first gateway has rewritten the model already.
+        let rewritten =
+            isHop
+            ? nil
+            : scan.model.flatMap { model in
+                self.withState { state in
+                    pool.rewrite.target(of: model, key: session ?? scan.prefix, using: &state.dice)
+                }
+            }
+        let served = rewritten ?? scan.model
+        let isAdapter = pool.model != nil && served != nil && served != pool.model
+        let patience = Self.deadlineHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Double.init)
+        return OpenRequest(
+            request: PickRequest(
+                pool: pool.name,
+                band: self.band(of: request, pool),
+                isHop: isHop,
+                cluster: isHop ? request[header: Self.clusterHeader].flatMap { try? ClusterName($0) } : nil,
+                promptTokens: bytes / PromptScan.bytesPerToken,
+                session: session,
+                prefix: scan.prefix,
+                adapter: isAdapter ? served.map(TextHash.of) : nil
+            ),
+            pool: pool,
+            tenant: TextHash.of(Self.fairnessHeaders.lazy.compactMap { request[header: $0] }.first ?? Self.defaultFlow),
+            deadline: patience.flatMap { $0.isFinite && $0 >= 0 ? now + $0 / 1_000 : nil },
+            model: scan.model,
+            rewritten: rewritten,
+            edit: rewritten.flatMap { model in
+                scan.modelBytes.map { BodyEdit(range: $0, replacement: ProxyAnswer.jsonString(model)) }
+            },
+            streams: scan.stream ?? false
+        )
+    }
+
+    /// The band of the objective that the request names, or else of its pool's own.
+    private func band(of request: ProxiedRequest, _ pool: GatewayConfiguration.Pool) -> Band {
+        let name = Self.objectiveHeaders.lazy.compactMap { request[header: $0] }.first ?? pool.objective
+        guard let name else { return .standard }
+        if let objective = self.configuration.objectives.first(where: { $0.name == name && $0.serves(pool.name) }) {
+            return Band(priority: objective.priority)
+        }
+        return self.withState { $0.router.band(of: name, in: pool.name) }
+    }
+
+    // MARK: What is said to others
+
+    private func forward(_ request: ProxiedRequest, _ open: OpenRequest, _ pick: Pick) -> ProxyDecision {
+        var up: [ProxyHeader] = []
+        if pick.isRemote { up.append(ProxyHeader(Self.clusterHeader, pick.cluster.text)) }
+        if let model = open.model, !open.request.isHop { up.append(ProxyHeader(Self.modelHeader, model)) }
+        if let deadline = open.deadline, request[header: Self.deadlineHeaders[0]] != nil {
+            let left = max(0, deadline - self.clock.now) * 1_000
+            up.append(ProxyHeader(Self.deadlineHeaders[0], String(Int(left.rounded()))))
+        }
+        var down: [ProxyHeader] = []
+        if request[header: Self.explainHeader] == "1" {
+            // A peer says itself which of its clusters took the request.
+            if !pick.isRemote {
+                down.append(ProxyHeader(Self.clusterHeader, pick.cluster.text))
+                down.append(ProxyHeader("x-isobar-endpoint", pick.target.description))
+            }
+            if !open.request.isHop {
+                down.append(ProxyHeader("x-isobar-reason", pick.reason.rawValue))
+                if let version = open.plan { down.append(ProxyHeader("x-isobar-plan", version.description)) }
+            }
+        }
+        return .forward(
+            ProxyTarget(address: pick.target),
+            // A peer finds the pool by the path, as this gateway did; a model server does not know it.
+            uri: pick.isRemote ? nil : open.pool.inside(request.uri),
+            requestHeaders: up,
+            responseHeaders: down,
+            edit: open.edit
+        )
+    }
+
+    private static func refusal(_ reason: DropReason, of pool: PoolName, _ retryAfter: Int) -> ProxyAnswer {
+        let headers = [
+            ProxyHeader("retry-after", String(retryAfter)), ProxyHeader(self.droppedHeader, reason.rawValue),
+        ]
+        let status = reason == .noEndpoints ? 503 : 429
+        let message =
+            switch reason {
+            case .noEndpoints:
+                "no endpoint of pool \(pool) can take a request; see the gateway's /v1/status"
+            case .saturated: "pool \(pool) is full; try again in \(retryAfter) s"
+            case .expired: "pool \(pool) had no room in time; try again in \(retryAfter) s"
+            case .evicted: "pool \(pool) is full and requests of a higher priority came; try again in \(retryAfter) s"
+            }
+        return .error(status: status, code: reason.rawValue, message: message, headers: headers)
+    }
+
+    // MARK: What became of it
+
+    func observe(_ outcome: ProxyOutcome) {
+        let now = self.clock.now
+        let woken = self.withState { state in
+            state.observed(outcome, now: now)
+            return state.takeWoken()
+        }
+        self.waker.wake(woken)
+        if case .failed(let failure, _) = outcome.event {
+            self.logger.info(
+                "try failed",
+                metadata: ["target": "\(outcome.target)", "reason": "\(failure)", "try": "\(outcome.number)"]
+            )
+        }
+    }
+
+    func ended(_ request: ProxiedRequest, _ summary: ProxySummary) {
+        let now = self.clock.now
+        let (open, woken) = self.withState { ($0.end(request.id, summary, now: now), $0.takeWoken()) }
+        self.waker.wake(woken)
+        guard let open, let accessLog else { return }
+        accessLog.add(AccessRecord(request, open, summary))
+    }
+}
+
+extension Gateway.State {
+    mutating func begin(_ open: OpenRequest, id: UInt64, now: Seconds) {
+        self.open[id] = open
+        if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
+        if open.rewritten != nil { self.counts.rewrites += 1 }
+    }
+
+    mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {
+        guard var open = self.open[outcome.request], case .sent(let pick) = open.phase else { return }
+        self.counts.observed(outcome.event, of: pick)
+        if case .firstByte(_, let after) = outcome.event {
+            self.router.began(pick)
+            open.timeToFirstByte = open.waited + after
+            self.counts.firstByte(open)
+        }
+        if outcome.event.isTerminal {
+            self.router.finished(pick, PickOutcome(outcome.event, of: pick), now: now)
+            open.phase = .choosing
+        }
+        self.open[outcome.request] = open
+        if outcome.event.isTerminal { self.release(now: now) }
+    }
+
+    /// Forgets a request that is over.
+    mutating func end(_ id: UInt64, _ summary: ProxySummary, now: Seconds) -> OpenRequest? {
+        guard let open = self.open.removeValue(forKey: id) else { return nil }
+        self.admission.leave(id)
+        if let pick = open.openPick { self.router.finished(pick, .cancelled, now: now) }
+        self.counts.ended(open, summary)
+        return open
+    }
+
+    mutating func takeWoken() -> [UInt64] {
+        if self.woken.isEmpty { return [] }
+        defer { self.woken = [] }
+        return self.woken
+    }
+}
+
+extension PickOutcome {
+    init(_ event: ProxyOutcome.Event, of pick: Pick) {
+        self =
+            switch event {
+            // What another gateway passes on is its endpoints' business: it judges them itself.
+            case .completed(let status, _, _): status >= 500 && !pick.isRemote ? .errored : .answered
+            case .failed(.status, _): pick.isRemote ? .answered : .errored
+            case .failed, .cut: .failed
+            case .sent, .head, .firstByte, .cancelled: .cancelled
+            }
+    }
+}

@@ -1,0 +1,57 @@
+import FleetModel
+import RequestRouting
+import ReverseProxy
+
+/// What the gateway knows of a request from its head to its end.
+struct OpenRequest: Sendable {
+    enum Phase: Sendable {
+        /// No try has been chosen, or the last one is over.
+        case choosing
+        /// It waits in the queue until then, for room or for an endpoint.
+        case waiting(until: Seconds, since: Seconds)
+        /// Its turn has come: the pick is made, and the proxy is being told.
+        case assigned(Pick)
+        /// It gave way to another.
+        case evicted
+        /// It is under way.
+        case sent(Pick)
+    }
+
+    var request: PickRequest
+    let pool: GatewayConfiguration.Pool
+    let tenant: UInt64
+    /// When its client gives up, on the gateway's clock.
+    let deadline: Seconds?
+    /// The model that the client asked for.
+    let model: String?
+    /// The model that it gets instead.
+    let rewritten: String?
+    let edit: BodyEdit?
+    let streams: Bool
+    var phase = Phase.choosing
+    var waitsForRoom = false
+    var tries = 0
+    /// Seconds in the queue.
+    var waited: Seconds = 0
+    /// Pauses because everything had failed it.
+    var pauses = 0
+    var lastPick: Pick?
+    var plan: PlanVersion?
+    var timeToFirstByte: Seconds?
+    var drop: DropReason?
+
+    /// The pick that is not finished, if any.
+    var openPick: Pick? {
+        switch self.phase {
+        case .assigned(let pick), .sent(let pick): pick
+        case .choosing, .waiting, .evicted: nil
+        }
+    }
+}
+
+/// What becomes of a request now.
+enum Verdict: Sendable {
+    case forward(OpenRequest, Pick)
+    case wait(Seconds)
+    case drop(DropReason, retryAfter: Int)
+}

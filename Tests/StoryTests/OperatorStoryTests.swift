@@ -164,8 +164,10 @@ struct OperatorStoryTests {
     }
 
     private func objective(_ fleet: TwoRegions) async throws {
-        let check = try await fleet.isobar("check")
-        #expect(check.code == 0, "\(check.output)")
+        // A fleet that has just started may have an agent that has read nothing yet.
+        try await eventually("there is nothing to see to", within: .seconds(120)) {
+            try await fleet.isobar("check").code == 0
+        }
         let diff = try await fleet.isobar("diff", "-f", fleet.folder.file("pool.yaml"))
         #expect(diff.code == 2 && diff.output.contains("+ spec.targetPorts[0].number: 8000"), "\(diff)")
         let apply = try await fleet.isobar("apply", "-f", fleet.folder.file("pool.yaml"))

@@ -35,7 +35,8 @@ struct HubDesk: OperatorDesk {
 
     /// Reads the resources in force; no plan is made before that.
     func load() async throws {
-        if let snapshot = try await self.book.refresh() { self.enact(snapshot.set, change: snapshot.change) }
+        try await self.book.refresh()
+        self.enactNewest()
     }
 
     /// Brings into force what another hub has changed; ends when cancelled.
@@ -46,23 +47,27 @@ struct HubDesk: OperatorDesk {
         }
         await self.store.follow(prefix: ResourceBook.headKey, lost: { failed("\($0)") }) { _ in
             do {
-                guard let snapshot = try await self.book.refresh() else { return }
-                self.enact(snapshot.set, change: snapshot.change)
-                self.hub.wantPlan("resources changed")
+                try await self.book.catchUp()
+                if self.enactNewest() { self.hub.wantPlan("resources changed") }
             } catch {
                 if !Task.isCancelled { failed("\(error)") }
             }
         }
     }
 
-    private func enact(_ set: ResourceSet, change: UInt64) {
-        let settings = FleetSettings(set)
-        self.hub.withState { state in
-            // An older picture may arrive after a newer one.
-            guard change >= state.resourceChange else { return }
-            state.resourceChange = change
-            state.resources = set
+    /// Brings into force what the book holds.
+    ///
+    /// - Returns: Whether that is newer than what was in force.
+    @discardableResult
+    private func enactNewest() -> Bool {
+        guard let snapshot = self.book.snapshots.current else { return false }
+        let settings = FleetSettings(snapshot.set)
+        return self.hub.withState { state in
+            guard snapshot.change > state.resourceChange else { return false }
+            state.resourceChange = snapshot.change
+            state.resources = snapshot.set
             state.mind.settings = settings
+            return true
         }
     }
 
@@ -129,6 +134,7 @@ struct HubDesk: OperatorDesk {
 
     private func change(_ request: ResourceBook.Request) async throws -> Isobar_V1_ChangeAnswer {
         let outcome = try await self.book.change(request)
+        if self.enactNewest(), !outcome.isWritten { self.hub.wantPlan("resources changed") }
         var answer = outcome.answer
         guard answer.problems.isEmpty else { return answer }
         let changed = try answer.changes.filter(\.isChange).map { try $0.key.model() }
@@ -139,8 +145,6 @@ struct HubDesk: OperatorDesk {
             answer.forecast = mind.forecast(with: FleetSettings(outcome.set), inForce: plan, now: now)
                 .map { Isobar_V1_PoolForecast($0) }
         } else if outcome.isWritten {
-            let snapshot = self.book.snapshots.current
-            self.enact(snapshot?.set ?? outcome.set, change: snapshot?.change ?? 0)
             let names = answer.changes.filter(\.isChange).map { "\($0.key.kind) \($0.key.name) \($0.outcome)" }
             let what = names.count > 3 ? "\(names.count) resources changed" : names.joined(separator: ", ")
             self.hub.wantPlan("\(PlanHistory.byOperator)\(what) by \(request.actor)")

@@ -56,6 +56,9 @@ actor ResourceBook {
     private var snapshot = Snapshot()
     private var headModified: Int64?
     private var isLoaded = false
+    /// Changes that were begun here, and those of them that are not through.
+    private var writes = 0
+    private var writesOpen = 0
 
     init(store: any StateStore) { self.store = store }
 
@@ -63,9 +66,22 @@ actor ResourceBook {
 
     /// Reads what is in force when it is not what was read last.
     ///
-    /// - Returns: The snapshot when it is a new one.
+    /// - Returns: What was read, when it is new.
     @discardableResult
     func refresh() async throws -> Snapshot? {
+        guard let (snapshot, head) = try await self.read() else { return nil }
+        self.adopt(snapshot, head: head)
+        return snapshot
+    }
+
+    /// Reads what another hub has changed; what this one is writing comes into force by its writer, who can say why.
+    func catchUp() async throws {
+        let before = self.writes
+        guard self.writesOpen == 0, let (snapshot, head) = try await self.read(), self.writes == before else { return }
+        self.adopt(snapshot, head: head)
+    }
+
+    private func read() async throws -> (Snapshot, head: Int64?)? {
         let head = try await self.store.get(Self.headKey)
         guard !self.isLoaded || head?.modified != self.headModified else { return nil }
         var snapshot = Snapshot()
@@ -81,11 +97,12 @@ actor ResourceBook {
                 throw StoredStateError(key: entry.key, reason: "\(error)")
             }
         }
-        self.adopt(snapshot, head: head?.modified)
-        return snapshot
+        return (snapshot, head?.modified)
     }
 
     private func adopt(_ snapshot: Snapshot, head: Int64?) {
+        // A reading that took long may bring an older picture than one that began later.
+        guard !self.isLoaded || snapshot.change >= self.snapshot.change else { return }
         self.snapshot = snapshot
         self.headModified = head
         self.isLoaded = true
@@ -96,6 +113,9 @@ actor ResourceBook {
 
     /// Checks the change and writes it: all of it or nothing.
     func change(_ request: Request) async throws -> Outcome {
+        self.writes += 1
+        self.writesOpen += 1
+        defer { self.writesOpen -= 1 }
         // Another hub may have changed something in between; then everything is checked anew.
         for _ in 0..<16 {
             try await self.refresh()

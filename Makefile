@@ -93,9 +93,8 @@ bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 e2e-vllm: build  ## Read a real vLLM: VLLM_SERVE names a program that serves a model on a port
 	testenv/e2e-vllm $(ISOBAR)
 
-evaluate:  ## Rewrite docs/evaluation.md: AZURE=trace.csv MOONCAKE=trace.jsonl
-	$(BUILD) --product isobar
-	testenv/evaluate --azure $(AZURE) --mooncake $(MOONCAKE)
+evaluate: build  ## Rewrite docs/evaluation.md (half an hour; goes on where it was): AZURE=trace.csv MOONCAKE=trace.jsonl
+	testenv/evaluate --isobar $(ISOBAR) --jobs $(JOBS) --azure $(AZURE) --mooncake $(MOONCAKE)
 
 clean:  ## Remove what was built
-	rm -rf .build .build-release .build-core .build-house .build-plugins .build-python
+	rm -rf .build .build-release .build-core .build-house .build-plugins .build-python .build-evaluate

@@ -147,7 +147,14 @@ extension EngineMachine {
             youngest.computed = 0
             youngest.preemptions += 1
             self.recorded.preemptions += 1
-            events.append(EngineEvent(request: youngest.request.id, at: now, kind: .preempted))
+            events.append(
+                EngineEvent(
+                    request: youngest.request.id,
+                    at: now,
+                    kind: .preempted,
+                    admittedAt: youngest.scheduledAt ?? now
+                )
+            )
             self.waiting.prepend(youngest)
             if index == self.running.count { return false }
         }
@@ -223,7 +230,8 @@ extension EngineMachine {
         let isLast = number == request.outputTokens
         if self.reportsEveryToken || number == 1 || isLast {
             let kind = EngineEvent.Kind.token(number: number, finish: isLast ? request.finish : nil)
-            events.append(EngineEvent(request: request.id, at: now, kind: kind))
+            let admittedAt = self.running[index].scheduledAt ?? now
+            events.append(EngineEvent(request: request.id, at: now, kind: kind, admittedAt: admittedAt))
         }
         return isLast
     }

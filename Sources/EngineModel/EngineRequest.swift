@@ -67,11 +67,14 @@ package struct EngineEvent: Hashable, Sendable {
     package var request: EngineRequestID
     package var at: Seconds
     package var kind: Kind
+    /// When the scheduler first gave the request a seat.
+    package var admittedAt: Seconds
 
-    package init(request: EngineRequestID, at: Seconds, kind: Kind) {
+    package init(request: EngineRequestID, at: Seconds, kind: Kind, admittedAt: Seconds) {
         self.request = request
         self.at = at
         self.kind = kind
+        self.admittedAt = admittedAt
     }
 
     /// How the request ended, if this is its last token.

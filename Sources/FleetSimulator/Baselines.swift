@@ -49,7 +49,7 @@ extension BaselineView {
         switch policy {
         case .capacityProportional:
             self.weights = Array(repeating: self.clusters.map(\.usableCapacity), count: world.regions.count)
-        case .waterfall40, .waterfall70, .waterfall80, .waterfall90:
+        case .waterfall40, .waterfall70, .waterfall80, .waterfall90, .waterfall80Late:
             let rates = mind.demand.demand(of: pool)
             self.weights = Self.waterfall(
                 demand: world.regions.map { (rates[$0.name] ?? [:]).values.sorted().reduce(0, +) },
@@ -163,6 +163,9 @@ extension SimulatedGateway {
             let threshold = policy.threshold ?? 1
             let free = usable.filter { known[$0].rate < threshold * known[$0].capacity || known[$0].capacity == 0 }
             return nearest(free) ?? self.least(usable) { known[$0].rate / max(known[$0].capacity, 1e-9) }
+        case .kvSpill40, .kvSpill60, .kvSpill80:
+            let threshold = policy.threshold ?? 1
+            return nearest(usable.filter { known[$0].kvUse < threshold }) ?? self.least(usable) { known[$0].kvUse }
         default:
             let row = self.view.weights.isEmpty ? [] : self.view.weights[self.region]
             let weights = usable.map { row.isEmpty ? 0 : row[$0] }

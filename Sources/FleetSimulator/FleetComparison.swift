@@ -8,6 +8,7 @@ package struct FleetComparison: Sendable {
     package let load: Double
     package let seed: UInt64
     package let events: [TimedEvent]
+    package let arrivals: ArrivalProcess
     package let warmup: Seconds
     /// Seconds in which the measured requests are sent.
     package let duration: Seconds
@@ -26,6 +27,7 @@ package struct FleetComparison: Sendable {
         measured: Int,
         warmup: Seconds,
         events: [TimedEvent],
+        arrivals: ArrivalProcess = .poisson,
         seed: UInt64,
         capacity: [Double]? = nil
     ) {
@@ -35,6 +37,7 @@ package struct FleetComparison: Sendable {
         self.load = load
         self.seed = seed
         self.events = events
+        self.arrivals = arrivals
         self.warmup = warmup
         self.capacity = capacity ?? TrueCapacity.measure(world, requests: requests)
         let total = zip(world.clusters, self.capacity).reduce(0) { $0 + Double($1.0.engines) * $1.1 }
@@ -74,6 +77,7 @@ package struct FleetComparison: Sendable {
             warmup: self.warmup,
             duration: self.duration,
             events: self.events,
+            arrivals: self.arrivals,
             seed: self.seed
         )
     }

@@ -142,9 +142,10 @@ extension FleetSimulation {
     }
 
     private mutating func showViews(isTick: Bool) {
+        let policy = self.settings.policy
         self.mind.demand.forgetSilent(now: self.now)
         let view = BaselineView(
-            self.settings.policy,
+            policy,
             self.mind,
             pool: self.pool,
             clusters: self.clusters,
@@ -161,7 +162,7 @@ extension FleetSimulation {
         }
         for gateway in self.gateways.indices {
             let way = self.roundTrip(self.world.hub, self.gateways[gateway].region) / 2
-            self.send(.view(view, gateway: gateway), after: way)
+            self.send(.view(view, gateway: gateway), after: way + policy.viewDelay)
         }
     }
 

@@ -252,6 +252,8 @@ extension FleetSimulation {
             if number == 1 {
                 self.flights[slot].firstTokenAt = event.at
                 self.flights[slot].ttft = event.at + way - sentAt
+                self.flights[slot].distance = self.flights[slot].clientTrip + 2 * self.returnWay(of: slot)
+                self.flights[slot].prefill = event.at - event.admittedAt
                 self.engines[place].promptBacklog -= self.flights[slot].arrival.promptTokens
                 if let pick = self.flights[slot].pick { self.gateways[self.flights[slot].gateway].router.began(pick) }
                 if let peer = self.flights[slot].peer, let pick = self.flights[slot].peerPick {
@@ -288,7 +290,9 @@ extension FleetSimulation {
                 band: flight.arrival.band,
                 source: flight.arrival.source,
                 cluster: flight.cluster,
-                isRemote: flight.cluster.map { self.clusters[$0].region != flight.arrival.source } ?? false
+                isRemote: flight.cluster.map { self.clusters[$0].region != flight.arrival.source } ?? false,
+                distance: flight.distance,
+                prefill: flight.prefill
             )
         )
     }

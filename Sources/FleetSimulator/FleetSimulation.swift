@@ -17,6 +17,7 @@ package struct SimulationSettings: Sendable {
     /// How long requests are sent after that; infinite for a run that is stopped from outside.
     package var duration: Seconds
     package var events: [TimedEvent]
+    package var arrivals: ArrivalProcess
     package var seed: UInt64
 
     package init(
@@ -25,6 +26,7 @@ package struct SimulationSettings: Sendable {
         warmup: Seconds = 60,
         duration: Seconds = .infinity,
         events: [TimedEvent] = [],
+        arrivals: ArrivalProcess = .poisson,
         seed: UInt64
     ) {
         self.policy = policy
@@ -32,6 +34,7 @@ package struct SimulationSettings: Sendable {
         self.warmup = warmup
         self.duration = duration
         self.events = events
+        self.arrivals = arrivals
         self.seed = seed
     }
 }
@@ -94,6 +97,9 @@ package struct FleetSimulation: Sendable {
         var isAtEngine = false
         var firstTokenAt: Seconds?
         var ttft: Seconds?
+        /// Parts of the time to first token, as in ``RequestRecord``.
+        var distance: Seconds = 0
+        var prefill: Seconds = 0
         /// Under way: neither answered nor given up.
         var isPending = true
         /// Its gateway has not ended it yet.
@@ -162,7 +168,7 @@ package struct FleetSimulation: Sendable {
         self.world = world
         self.settings = settings
         self.trueCapacity = capacity
-        self.traffic = FleetTraffic(requests: requests, rate: settings.rate, world: world, seed: settings.seed)
+        self.traffic = FleetTraffic(requests: requests, world: world, settings: settings)
         var seeds = SeededGenerator(seed: settings.seed ^ 0x6973_6f62_6172)
         self.dice = SeededGenerator(seed: seeds.next())
         self.mind = HubMind(policy: settings.policy.solverPolicy)

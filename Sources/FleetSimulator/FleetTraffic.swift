@@ -1,14 +1,17 @@
-import FleetModel
+package import FleetModel
 import TestKit
 
-/// One request of a trace, without its time.
+/// One request of a trace.
 package struct TrafficRequest: Hashable, Sendable {
+    /// When it came, in seconds after the trace's first; requests are in the order of their times.
+    package var at: Seconds
     package var promptTokens: Int
     package var outputTokens: Int
     /// Names of the blocks that the prompt begins with; equal names stand for equal text.
     package var blocks: [UInt64]
 
-    package init(promptTokens: Int, outputTokens: Int, blocks: [UInt64] = []) {
+    package init(at: Seconds = 0, promptTokens: Int, outputTokens: Int, blocks: [UInt64] = []) {
+        self.at = at
         self.promptTokens = promptTokens
         self.outputTokens = outputTokens
         self.blocks = blocks
@@ -29,8 +32,8 @@ struct Arrival: Sendable {
 
 /// The requests of a run, in order, without end.
 ///
-/// Arrivals are Poisson at one rate; lengths and prefixes are a trace's, in its order. When the trace is over it begins
-/// again with other texts, so that a second lap finds nothing of the first in a cache. A request with blocks belongs to
+/// Lengths and prefixes are a trace's, in its order, and their times are as ``ArrivalTimes`` says. When the trace is over
+/// it begins again with other texts, so that a second lap finds nothing of the first in a cache. A request with blocks belongs to
 /// the session of its first block, and a session stays in one region; any other request draws its region. A burst of
 /// factor f sends f copies of each request of its region (a fraction by chance), all but the first up to a second later
 /// and with texts of their own.
@@ -44,17 +47,15 @@ struct FleetTraffic: Sendable {
     }
 
     private let requests: [TrafficRequest]
-    private let rate: Double
+    private var times: ArrivalTimes
     private let shares: [Double]
     private let bandShares: [Double]
     // One generator a purpose, so that one more roll here does not move every result there.
-    private var times: SeededGenerator
     private var places: SeededGenerator
     private var bands: SeededGenerator
     private var copies: SeededGenerator
 
     private var index = 0
-    private var clock: Seconds = 0
     private var bursts: [Burst] = []
     /// The region of each session of this lap.
     private var sessions: [UInt64: Int] = [:]
@@ -62,14 +63,19 @@ struct FleetTraffic: Sendable {
     /// Sorted by time, latest first.
     private var waiting: [Arrival] = []
 
-    /// `requests` are not empty; `rate` is in requests per second over all regions.
-    init(requests: [TrafficRequest], rate: Double, world: FleetWorld, seed: UInt64) {
+    /// `requests` are not empty.
+    init(requests: [TrafficRequest], world: FleetWorld, settings: SimulationSettings) {
         self.requests = requests
-        self.rate = rate
         self.shares = world.demandShares
         self.bandShares = world.bands.map(\.share)
-        var seeds = SeededGenerator(seed: seed)
-        self.times = SeededGenerator(seed: seeds.next())
+        var seeds = SeededGenerator(seed: settings.seed)
+        self.times = ArrivalTimes(
+            settings.arrivals,
+            of: requests.map(\.at),
+            rate: settings.rate,
+            seed: seeds.next()
+        )
+        self.index = self.times.first
         self.places = SeededGenerator(seed: seeds.next())
         self.bands = SeededGenerator(seed: seeds.next())
         self.copies = SeededGenerator(seed: seeds.next())
@@ -115,7 +121,6 @@ struct FleetTraffic: Sendable {
         let (lap, place) = self.index.quotientAndRemainder(dividingBy: self.requests.count)
         if place == 0 { self.sessions = [:] }
         self.index += 1
-        self.clock -= Math.log(1 - Double.random(in: 0..<1, using: &self.times)) / self.rate
         let request = self.requests[place]
         let drawn = Self.draw(self.shares, using: &self.places)
         var source = drawn
@@ -124,7 +129,7 @@ struct FleetTraffic: Sendable {
             self.sessions[session] = source
         }
         return Arrival(
-            at: self.clock,
+            at: self.times.next(),
             source: source,
             band: Self.draw(self.bandShares, using: &self.bands),
             promptTokens: request.promptTokens,

@@ -15,6 +15,31 @@ package struct RequestRecord: Sendable {
     package var source: Int
     package var cluster: Int?
     package var isRemote: Bool
+    /// Of the time to first token: the way there and back.
+    package var distance: Seconds = 0
+    /// Of the time to first token: from the seat in the engine to the token; what is left was waiting.
+    package var prefill: Seconds = 0
+}
+
+/// What a mean time to first token is made of.
+package struct FirstTokenParts: Hashable, Sendable {
+    /// The way there and back.
+    package var distance: Seconds = 0
+    /// For a seat in an engine, with the 6 ms of its front end, and tries that failed.
+    package var waiting: Seconds = 0
+    /// From the seat to the first token: the prompt's steps, which it shares with others.
+    package var prefill: Seconds = 0
+    /// The share of all answered requests that this is of.
+    package var share = 0.0
+
+    init(_ records: [RequestRecord], of total: Int) {
+        guard !records.isEmpty else { return }
+        let count = Double(records.count)
+        self.distance = records.reduce(0) { $0 + $1.distance } / count
+        self.prefill = records.reduce(0) { $0 + $1.prefill } / count
+        self.waiting = records.reduce(0) { $0 + ($1.ttft ?? 0) } / count - self.distance - self.prefill
+        self.share = count / Double(max(1, total))
+    }
 }
 
 /// A distribution in four numbers; percentiles are exact (nearest rank over all values).
@@ -43,6 +68,9 @@ package struct PolicyOutcome: Sendable {
     /// Requests sent within the measured time.
     package var requests = 0
     package var ttft = Distribution([])
+    package var parts = FirstTokenParts([], of: 0)
+    /// The same of what each cluster served, by its place.
+    package var partsOfClusters: [FirstTokenParts] = []
     package var endToEnd = Distribution([])
     /// Of the means of the requests.
     package var interToken = Distribution([])
@@ -71,6 +99,11 @@ package struct PolicyOutcome: Sendable {
         self.requests = records.count
         let answered = records.filter { $0.ttft != nil }
         self.ttft = Distribution(records.compactMap(\.ttft))
+        self.parts = FirstTokenParts(answered, of: answered.count)
+        let byCluster = Dictionary(grouping: answered) { $0.cluster ?? 0 }
+        self.partsOfClusters = (0...(byCluster.keys.max() ?? 0)).map { place in
+            FirstTokenParts(byCluster[place] ?? [], of: answered.count)
+        }
         self.endToEnd = Distribution(records.compactMap(\.endToEnd))
         self.interToken = Distribution(records.compactMap(\.interToken))
         let good = records.count { record in

@@ -30,6 +30,10 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
     case oursNoOwnCount = "ours-no-own-count"
     /// Endpoints by the last sample, without the gateway's own unbegun prompts.
     case oursNoPromptCount = "ours-no-prompt-count"
+    /// The same weights for long and short prompts.
+    case oursNoPromptWeights = "ours-no-prompt-weights"
+    /// Both draws by the plan's weights, however long the queue.
+    case oursNoRelief = "ours-no-relief"
     /// Sessions go anywhere, as requests without a session do.
     case oursNoSessions = "ours-no-sessions"
     /// Capacity by the model of steps alone.
@@ -57,11 +61,18 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
     case waterfall70 = "waterfall-0.7"
     case waterfall80 = "waterfall-0.8"
     case waterfall90 = "waterfall-0.9"
+    /// The same, with demand and capacity that are five seconds old: the freshness of a cloud's load reports.
+    case waterfall80Late = "waterfall-0.8-late"
     /// The nearest cluster whose last digest is below a part of capacity.
     case spill40 = "spill-0.4"
     case spill70 = "spill-0.7"
     case spill80 = "spill-0.8"
     case spill90 = "spill-0.9"
+    /// The nearest cluster whose KV cache was less full than this in its last digest: what a multi-cluster inference
+    /// gateway does with that metric.
+    case kvSpill40 = "kv-spill-0.4"
+    case kvSpill60 = "kv-spill-0.6"
+    case kvSpill80 = "kv-spill-0.8"
     /// The nearest region; below 71 % of healthy endpoints the rest goes to the next: Envoy's default.
     case priorityFailover = "priority-failover"
     /// The endpoint with the least predicted time to first token of this request, from the true state of every engine
@@ -82,13 +93,17 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
     /// The part of capacity at which a waterfall or a spill goes on to the next cluster.
     var threshold: Double? {
         switch self {
-        case .waterfall40, .spill40: 0.4
+        case .waterfall40, .spill40, .kvSpill40: 0.4
+        case .kvSpill60: 0.6
         case .waterfall70, .spill70: 0.7
-        case .waterfall80, .spill80: 0.8
+        case .waterfall80, .waterfall80Late, .spill80, .kvSpill80: 0.8
         case .waterfall90, .spill90: 0.9
         default: nil
         }
     }
+
+    /// How much longer than a plan of ours a baseline's view takes to its gateways.
+    var viewDelay: Seconds { self == .waterfall80Late ? 5 : 0 }
 
     var routing: RoutingPolicy {
         switch self {
@@ -105,6 +120,8 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
         var settings = RoutingSettings()
         if self == .oursOneChoice { settings.draws = 1 }
         if self == .oursNoOwnCount { settings.countsOwnDispatches = false }
+        if self == .oursNoPromptWeights { settings.weighsPrompts = false }
+        if self == .oursNoRelief { settings.reliefWait = .infinity }
         if self == .oursNoSessions || !self.isOurs { settings.keepsSessions = false }
         if self == .oursNoPromptCount || !self.isOurs { settings.countsUnbegunPrompts = false }
         return settings
@@ -115,9 +132,8 @@ package enum SimulationPolicy: String, Sendable, CaseIterable {
         switch self {
         case .oursNoStepLimit: policy.stepLimit = nil
         case .oursNoFloor: policy.floor = ByBand(all: 0)
-        case .ours, .oursOneChoice, .oursNoOwnCount, .oursNoPromptCount, .oursNoSessions, .oursNoSaturation,
-            .oursNoEarlyDigest,
-            .oursFrozen:
+        case .ours, .oursOneChoice, .oursNoOwnCount, .oursNoPromptCount, .oursNoPromptWeights, .oursNoRelief,
+            .oursNoSessions, .oursNoSaturation, .oursNoEarlyDigest, .oursFrozen:
             break
         default: policy.failover = .none
         }

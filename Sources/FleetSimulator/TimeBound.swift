@@ -51,7 +51,7 @@ package struct TimeBound: Sendable {
         horizon: Seconds,
         sample: Int = 40_000
     ) -> Seconds {
-        var traffic = FleetTraffic(requests: requests, rate: settings.rate, world: world, seed: settings.seed)
+        var traffic = FleetTraffic(requests: requests, world: world, settings: settings)
         var pending = settings.events.sorted { $0.at < $1.at }[...]
         let expected = settings.rate * settings.duration
         let stride = max(1, Int((expected / Double(sample)).rounded(.up)))

@@ -32,6 +32,9 @@ struct SimulateFleetCommand: ParsableCommand {
     @Option(name: .long, help: "The same seed gives the same bytes.")
     var seed: UInt64 = 1
 
+    @Option(name: .long, help: "trace: the trace's own times, stretched to the load; poisson: at random.")
+    var arrivals = ArrivalProcess.trace
+
     @Option(name: .long, help: ArgumentHelp("How many requests are measured.", valueName: "count"))
     var requests = 20_000
 
@@ -89,13 +92,19 @@ struct SimulateFleetCommand: ParsableCommand {
         return FleetComparison(
             world: file.world,
             requests: rows.map {
-                TrafficRequest(promptTokens: $0.promptTokens, outputTokens: $0.outputTokens, blocks: $0.blocks)
+                TrafficRequest(
+                    at: $0.time,
+                    promptTokens: $0.promptTokens,
+                    outputTokens: $0.outputTokens,
+                    blocks: $0.blocks
+                )
             },
             policies: policies,
             load: self.load,
             measured: self.requests,
             warmup: self.warmup,
             events: events.sorted { $0.at < $1.at },
+            arrivals: self.arrivals,
             seed: self.seed
         )
     }
@@ -124,10 +133,13 @@ struct SimulateFleetCommand: ParsableCommand {
     }
 }
 
+extension ArrivalProcess: ExpressibleByArgument {}
+
 extension SimulateFleetCommand {
     static let fields = """
-        Requests arrive as a Poisson process at LOAD times what all engines can truly finish (measured on the engine \
-        model with the trace's own requests); lengths and prefixes are the trace's, in its order.
+        Requests arrive at LOAD times what all engines can truly finish (measured on the engine model with the trace's \
+        own requests): at the trace's times, stretched alike, from a place in it that the seed draws, or with \
+        --arrivals poisson at random. Lengths and prefixes are the trace's, in its order.
 
         The world is one YAML mapping; times are in seconds:
 

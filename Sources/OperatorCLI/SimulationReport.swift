@@ -24,7 +24,7 @@ struct SimulationReport {
     var value: JSONValue {
         var policies: [String: JSONValue] = [:]
         for (policy, outcome) in zip(self.comparison.policies, self.outcomes) {
-            policies[policy.rawValue] = Self.value(of: outcome)
+            policies[policy.rawValue] = Self.value(of: outcome, clusters: self.comparison.world.clusters.map(\.name))
         }
         return .object([
             "load": .number(self.comparison.load),
@@ -36,9 +36,13 @@ struct SimulationReport {
         ])
     }
 
-    private static func value(of outcome: PolicyOutcome) -> JSONValue {
-        .object([
+    private static func value(of outcome: PolicyOutcome, clusters: [ClusterName]) -> JSONValue {
+        var parts: [String: JSONValue] = [:]
+        for (cluster, its) in zip(clusters, outcome.partsOfClusters) { parts[cluster.text] = self.value(of: its) }
+        return .object([
             "ttft_seconds": self.value(of: outcome.ttft),
+            "ttft_parts_seconds": self.value(of: outcome.parts),
+            "clusters": .object(parts),
             "e2e_seconds": self.value(of: outcome.endToEnd),
             "itl_seconds": self.value(of: outcome.interToken),
             "goodput": self.number(outcome.goodput),
@@ -51,6 +55,13 @@ struct SimulationReport {
             "retries": .number(Double(outcome.retries)),
             "capacity_believed": outcome.capacityBelief.map(self.number) ?? .null,
             "finished_seconds": self.number(outcome.finishedAt),
+        ])
+    }
+
+    private static func value(of parts: FirstTokenParts) -> JSONValue {
+        .object([
+            "distance": self.number(parts.distance), "waiting": self.number(parts.waiting),
+            "prefill": self.number(parts.prefill), "share": self.number(parts.share),
         ])
     }
 

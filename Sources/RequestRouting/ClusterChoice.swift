@@ -120,28 +120,91 @@ extension PoolRoutes {
         return queued / max(self.places[index].capacity ?? 1, 0.001)
     }
 
+    /// The wait in a cluster of known capacity, in seconds; none where it is unknown: a cluster that has yet to learn
+    /// what it can do needs its requests.
+    private func knownWait(in index: Int, _ at: Circumstances) -> Seconds {
+        self.places[index].capacity == nil ? 0 : self.wait(in: index, now: at.now, at.settings)
+    }
+
     /// The place for a request, of those with a weight.
     ///
     /// Two draws, of which the one with the lesser wait is taken. The first draw of a session or conversation is its
-    /// own, by rendezvous hashing, and stands unless the other waits less by more than an unloaded time to first
-    /// token: about what a cached prompt saves.
-    func draw(
+    /// own, by rendezvous hashing, and stands unless the other is better by more than its prompt's time: about what a
+    /// cached prompt saves.
+    mutating func draw(
         _ request: PickRequest,
         _ at: Circumstances,
         held: Affinity.Place?,
         using dice: inout some RandomNumberGenerator
     ) -> Int? {
         let key = at.settings.keepsSessions ? request.session ?? request.prefix : nil
-        let home = key.flatMap { Rendezvous.choose($0, among: self.names, weights: self.weights) }
-        guard let first = home ?? RequestRouting.draw(self.weights, using: &dice) else { return nil }
+        var home = self.home(of: key)
+        guard var first = home ?? RequestRouting.draw(self.weights, using: &dice) else { return nil }
+        if at.settings.weighsPrompts, request.promptTokens > 0 {
+            let queue = self.knownWait(in: first, at)
+            if queue > 0 {
+                let strength = min(1, queue / max(at.settings.reliefWait, 1e-3))
+                self.lean(request.promptTokens, strength: strength, smoothing: at.settings.promptSmoothing)
+                home = self.home(of: key)
+                first = home ?? RequestRouting.draw(self.weights, using: &dice) ?? first
+            }
+        }
         var best = first
         for _ in 1..<max(1, at.settings.draws) {
-            guard let other = RequestRouting.draw(self.weights, using: &dice), other != best else { continue }
+            let isRelief = self.knownWait(in: best, at) > at.settings.reliefWait
+            if isRelief { self.shareByCapacity(at) }
+            let drawn = RequestRouting.draw(isRelief ? self.relief : self.weights, using: &dice)
+            guard let other = drawn, other != best else { continue }
             let saved = best == home ? self.saved(in: best, request, at, held: held) : 0
-            let there = self.wait(in: other, now: at.now, at.settings)
-            if there + saved < self.wait(in: best, now: at.now, at.settings) { best = other }
+            if self.isBetter(other, than: best, by: saved, request, isRelief: isRelief, at) { best = other }
         }
         return best
+    }
+
+    private func home(of key: UInt64?) -> Int? {
+        key.flatMap { Rendezvous.choose($0, among: self.names, weights: self.weights) }
+    }
+
+    /// Whether a request does better in the other drawn cluster, by more than `saved`.
+    ///
+    /// Between two draws by the plan only waits differ: at its optimum everything else is worth the same. A cluster
+    /// that was drawn to relieve a queue is judged by everything.
+    private func isBetter(
+        _ other: Int,
+        than best: Int,
+        by saved: Seconds,
+        _ request: PickRequest,
+        isRelief: Bool,
+        _ at: Circumstances
+    ) -> Bool {
+        let there = self.wait(in: other, now: at.now, at.settings)
+        let here = self.wait(in: best, now: at.now, at.settings)
+        guard isRelief else { return there + saved < here }
+        return at.settings.reliefMargin * there + self.time(to: other, request) + saved < here
+            + self.time(to: best, request)
+    }
+
+    /// The way to a cluster and the request's own prompt there, in seconds.
+    private func time(to index: Int, _ request: PickRequest) -> Seconds {
+        self.places[index].distance + self.prefill(in: index, request)
+    }
+
+    /// How long a request's own prompt takes in a cluster, in seconds.
+    private func prefill(in index: Int, _ request: PickRequest) -> Seconds {
+        self.prompts.relative(request.promptTokens) * self.places[index].unloadedTTFT
+    }
+
+    /// The capacities of the clusters that a queue may be relieved by.
+    ///
+    /// A cluster leaves the rows while its KV cache is full, yet its queue may be the shorter one; a cluster that
+    /// residency forbids never was in them.
+    private mutating func shareByCapacity(_ at: Circumstances) {
+        for index in self.places.indices {
+            let place = self.places[index]
+            let counts = self.isUsable[index] && place.isPlanned && at.now - place.lastInRow <= at.timeToLive
+            // Of unknown capacity: as in `wait`.
+            self.relief[index] = counts ? place.capacity ?? 1 : 0
+        }
     }
 
     /// What a cached prompt saves in a cluster, in seconds: all of it for a session that its client names, and for a
@@ -152,9 +215,9 @@ extension PoolRoutes {
         _ at: Circumstances,
         held: Affinity.Place?
     ) -> Seconds {
-        if request.session != nil { return self.places[index].unloadedTTFT }
+        if request.session != nil { return self.prefill(in: index, request) }
         guard at.held == index, let held, request.promptTokens > 0 else { return 0 }
-        return self.places[index].unloadedTTFT * min(1, Double(held.tokens) / Double(request.promptTokens))
+        return self.prefill(in: index, request) * min(1, Double(held.tokens) / Double(request.promptTokens))
     }
 }
 

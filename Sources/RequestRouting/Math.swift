@@ -11,5 +11,8 @@ func decay(_ elapsed: Seconds, over span: Seconds) -> Double {
     elapsed <= 0 ? 1 : exp(-elapsed / span)
 }
 
+/// `e^x`.
+func power(ofE x: Double) -> Double { exp(x) }
+
 /// The natural logarithm.
 func logarithm(_ x: Double) -> Double { log(x) }

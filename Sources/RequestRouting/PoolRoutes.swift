@@ -23,6 +23,8 @@ struct PoolRoutes: Sendable {
         var distance: Seconds = 0
         /// When this gateway sent requests that the plan's digests cannot know of.
         var sentSince: [Seconds] = []
+        /// When it last was in a row of the plan.
+        var lastInRow: Seconds = -.infinity
     }
 
     let pool: PoolName
@@ -38,6 +40,10 @@ struct PoolRoutes: Sendable {
     /// Room for the weights of one pick, and whether each place may be used: kept so that a pick allocates nothing.
     var weights: [Double] = []
     var isUsable: [Bool] = []
+    /// The same for the shares by which a queue is relieved.
+    var relief: [Double] = []
+    /// How long the prompts are that came here.
+    var prompts = PromptLengths()
 
     init(pool: PoolName) { self.pool = pool }
 
@@ -93,9 +99,17 @@ struct PoolRoutes: Sendable {
         self.names = self.places.map { TextHash.of($0.name.text) }
         self.weights = Array(repeating: 0, count: self.places.count)
         self.isUsable = Array(repeating: false, count: self.places.count)
+        self.relief = self.weights
         self.failover = [:]
         self.rows = [.premium, .standard, .batch].map { band in
             plan?.weights(from: source, band: band).map(self.row)
+        }
+    }
+
+    /// Notes which places the plan's rows have.
+    mutating func noteRows(now: Seconds) {
+        for index in self.places.indices where self.rows.contains(where: { ($0?[index] ?? 0) > 0 }) {
+            self.places[index].lastInRow = now
         }
     }
 

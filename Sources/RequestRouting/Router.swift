@@ -9,6 +9,11 @@ package import FleetModel
 /// unloaded times have no place in it: at the plan's optimum the marginal cost is the same wherever it
 /// sends requests, and a second draw that counted them again would pull requests to the nearest cluster.
 ///
+/// Where the first draw would wait, the fleet is short of capacity, and the weights lean by the prompt's length (see
+/// ``PoolRoutes/lean(_:strength:smoothing:)``). Where it would wait for more than a second, the plan's weights are late
+/// or wrong: the second draw is then one by capacity, among the clusters that were in the row of late, and is judged by
+/// its distance and its time for the prompt as well.
+///
 /// The first draw of a request with a session or a known beginning is its own, by rendezvous hashing. Inside the region
 /// it takes the better of two endpoints, and the one where its text or adapter is unless too much more waits there.
 /// Nothing here waits, and everything above may be gone: when nothing sound is left, what is doubtful is tried before a
@@ -78,6 +83,7 @@ package struct Router: Sendable {
         for name in Set(plan.pools.map(\.pool)).union(self.poolAt.keys).sorted() {
             let pool = self.route(name)
             self.lay(pool)
+            self.pools[pool].noteRows(now: now)
             let known = before?[name]?.clusters ?? []
             for cluster in plan[name]?.clusters ?? [] where !known.contains(where: { $0.frame == cluster.frame }) {
                 guard let place = self.pools[pool].index(of: cluster.name) else { continue }
@@ -183,6 +189,7 @@ package struct Router: Sendable {
         now: Seconds
     ) -> Pick {
         self.picksEver += 1
+        if !request.isHop { self.pools[pool].prompts.add(request.promptTokens) }
         let pick = Pick(
             id: self.picksEver,
             pool: request.pool,

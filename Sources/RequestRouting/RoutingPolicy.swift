@@ -23,6 +23,16 @@ package struct RoutingSettings: Sendable {
     package var countsOwnDispatches = true
     /// Whether an endpoint's backlog counts this gateway's prompts that have not given their first token.
     package var countsUnbegunPrompts = true
+    /// Whether, when requests wait, long prompts lean to the clusters that are quick at prompts, and short ones to the
+    /// others.
+    package var weighsPrompts = true
+    /// How many seconds of difference between prompts' times are worth a factor of e in weight.
+    package var promptSmoothing: Seconds = 0.05
+    /// A wait longer than this makes the second draw one by capacity instead of by the plan's weights.
+    package var reliefWait: Seconds = 1
+    /// How much longer the wait in a cluster is taken for that is to relieve another: it is known a moment late, and
+    /// every gateway sees it.
+    package var reliefMargin = 1.5
     /// Whether requests of one session keep to one cluster and endpoint, where their text is still cached.
     package var keepsSessions = true
     /// Prompt tokens that an adapter already loaded is worth.

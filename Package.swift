@@ -295,7 +295,7 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: ["FleetModel", "WeightSolver"],
-        products: [.argumentParser],
+        products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
         isTested: false,
         isExecutable: true,
         path: "testenv/benchmarks"

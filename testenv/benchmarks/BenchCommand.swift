@@ -6,6 +6,6 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "isobar-bench",
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
-        subcommands: [SolverBench.self]
+        subcommands: [SolverBench.self, UpstreamServer.self, StreamClient.self]
     )
 }

@@ -10,7 +10,7 @@ PAGES       ?= 1000000
 SEEDS       ?= 10000
 FIRST_SEED  ?= 1
 
-.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-hub bench-pick \
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
 	bench-report capacity-report demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
@@ -68,6 +68,10 @@ bench-agent: build  ## What an agent of 1,000 endpoints costs: processor, memory
 
 capacity-report: build  ## Rewrite docs/capacity.md: AZURE=trace.csv MOONCAKE=trace.jsonl
 	testenv/capacity-report --isobar $(ISOBAR) --azure $(AZURE) --mooncake $(MOONCAKE)
+
+bench-gateway: build  ## The gateway beside Envoy, HAProxy and the routers of PyPI (installs them into BENCH_VENV)
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@testenv/bench-gateway
 
 bench-pick:  ## One request's choice, with its allocations counted
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench

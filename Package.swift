@@ -364,7 +364,7 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: ["EngineSignals", "Exposition", "FleetModel", "RequestRouting", "WeightSolver", "WireProtocol"],
-        products: [.argumentParser, .nioCore, .nioPosix],
+        products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
         isTested: false,
         isExecutable: true,
         exclude: ["count-allocations.c"],

@@ -7,7 +7,8 @@ struct BenchCommand: ParsableCommand {
         commandName: "isobar-bench",
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
         subcommands: [
-            PickBench.self, SolverBench.self, TelemetryBench.self, PageServer.self, SealBench.self,
+            PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, PageServer.self,
+            UpstreamServer.self, StreamClient.self,
         ]
     )
 }

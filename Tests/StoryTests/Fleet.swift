@@ -54,22 +54,6 @@ extension Binary {
     }
 }
 
-/// Ports for processes that must know each other's before they start.
-enum StoryPorts {
-    static func free(_ count: Int) async throws -> [Int] {
-        var held: [any Channel] = []
-        for _ in 0..<count {
-            held.append(
-                try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                    .bind(host: "127.0.0.1", port: 0).get()
-            )
-        }
-        let ports = held.compactMap { $0.localAddress?.port }
-        for channel in held { try await channel.close() }
-        return try #require(ports.count == count ? ports : nil)
-    }
-}
-
 /// A GET or POST with a deadline that only a broken program meets.
 enum Web {
     struct Answer: Sendable {

@@ -1,5 +1,6 @@
 import Foundation
 import NIOHTTP1
+import ProcessKit
 import TestKit
 import Testing
 
@@ -18,7 +19,7 @@ private struct Region: Sendable {
 
     init() async throws {
         self.folder = try TemporaryFolder()
-        let ports = try await StoryPorts.free(8)
+        let ports = try await FreePorts.take(8)
         (self.engine, self.hub, self.hubAdmin) = (ports[0], ports[1], ports[2])
         (self.agent, self.gateway, self.gatewayAdmin) = (ports[3], ports[4], ports[5])
         (self.agentAdmin, self.twin) = (ports[6], ports[7])

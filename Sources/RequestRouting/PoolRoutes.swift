@@ -23,6 +23,8 @@ struct PoolRoutes: Sendable {
         var distance: Seconds = 0
         /// When this gateway sent requests that the plan's digests cannot know of.
         var sentSince: [Seconds] = []
+        /// Picks that went there and are not finished.
+        var inFlight = 0
         /// When it last was in a row of the plan.
         var lastInRow: Seconds = -.infinity
     }

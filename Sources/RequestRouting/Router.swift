@@ -213,6 +213,7 @@ package struct Router: Sendable {
             self.pools[pool].places[place].sentSince.removeFirst(2_048)
         }
         self.pools[pool].places[place].sentSince.append(now)
+        self.pools[pool].places[place].inFlight += 1
         return pick
     }
 
@@ -229,6 +230,10 @@ package struct Router: Sendable {
         guard self.open[pick.id] != nil else { return }
         self.began(pick)
         self.open[pick.id] = nil
+        if let (pool, place) = self.find(pick) {
+            let left = self.pools[pool].places[place].inFlight - 1
+            self.pools[pool].places[place].inFlight = max(0, left)
+        }
         func judge(_ health: inout TargetHealth) {
             switch outcome {
             case .answered: health.succeeded(now: now)

@@ -71,18 +71,21 @@ extension PoolRoutes {
     /// How full one cluster is: seconds of work that wait over those that make it full, and at least two waiting
     /// requests an endpoint.
     ///
-    /// What was sent since the last reading counts once nobody can be sure that it found a seat.
+    /// What was sent since the last reading counts once nobody can be sure that it found a seat, and as long as it is
+    /// not answered: quick requests come and go between two readings.
     fileprivate func fullness(_ place: Int, now: Seconds, _ settings: RoutingSettings) -> Double {
         let capacity = self.places[place].capacity ?? 0
         let seats = self.places[place].freeSeats
         guard let local = self.places[place].local else {
             guard capacity > 0 else { return 0 }
-            let queued = self.places[place].waiting + max(0, self.places[place].sentSince.count - seats)
+            let sent = min(self.places[place].sentSince.count, self.places[place].inFlight)
+            let queued = self.places[place].waiting + max(0, sent - seats)
             return Double(queued) / max(capacity * settings.fullWait, 2)
         }
         guard now - local.observedAt <= settings.sampleAgeMax else { return 0 }
         let count = local.endpoints.count
-        let unseen = local.waiting > 0 ? local.unseen : max(0, local.unseen - max(seats, Self.seatsPerEndpoint * count))
+        let sent = min(local.unseen, self.places[place].inFlight)
+        let unseen = local.waiting > 0 ? sent : max(0, sent - max(seats, Self.seatsPerEndpoint * count))
         return Double(local.waiting + unseen) / max(capacity * settings.fullWait, 2 * Double(count))
     }
 

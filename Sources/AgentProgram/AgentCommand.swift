@@ -64,19 +64,13 @@ package struct AgentCommand: AsyncParsableCommand {
                 onListening: { logger.info("agent listens", metadata: ["address": "\($0)"]) }
             )
             var services: [any Service] = []
-            if let admin = configuration.admin {
-                services.append(
-                    AdminServer(
-                        host: admin.host,
-                        port: admin.port,
-                        pages: AdminPages(
-                            readiness: { agent.readiness() },
-                            metrics: { agent.metrics() },
-                            documents: ["/v1/status": { try AdminPages.json(agent.status()) }]
-                        ),
-                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
-                    )
-                )
+            let pages = AdminPages(
+                readiness: { agent.readiness() },
+                metrics: { agent.metrics() },
+                documents: ["/v1/status": { try AdminPages.json(agent.status()) }]
+            )
+            if let admin = AdminServer(at: configuration.admin, showing: pages, logger: logger) {
+                services.append(admin)
             }
             if let links { services.append(links) }
             services += hubs

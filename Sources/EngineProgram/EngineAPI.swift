@@ -60,7 +60,8 @@ struct EngineAPI: Sendable {
         let body = try await Self.collect(request)
         let ask = try EngineAsk(Data(body.readableBytesView), kind: kind, options: self.options)
         let answer = AnswerText(ask: ask, created: Int(Date().timeIntervalSince1970), quotedModel: self.quotedModel)
-        let (id, tokens) = try self.submit(ask, context)
+        let name = HTTPField.Name("x-request-id").flatMap { request.headers[$0] }
+        let (id, tokens) = try self.submit(ask, context, name: name)
         // The close may have come before the submission: then nobody else would cancel it.
         if !context.channel.isActive { self.shell.cancel(id) }
 
@@ -91,10 +92,11 @@ struct EngineAPI: Sendable {
 
     private func submit(
         _ ask: EngineAsk,
-        _ context: EngineContext
+        _ context: EngineContext,
+        name: String?
     ) throws(APIError) -> (id: UInt64, tokens: AsyncStream<EngineToken>) {
         do {
-            return try self.shell.submit(ask, connection: ConnectionID(context.channel))
+            return try self.shell.submit(ask, connection: ConnectionID(context.channel), name: name)
         } catch {
             throw .badRequest(error.description, param: nil)
         }

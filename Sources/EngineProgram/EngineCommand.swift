@@ -52,6 +52,14 @@ package struct EngineCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The size of the KV cache. (default: the profile's)", valueName: "tokens"))
     package var kvTokens: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Append a JSON line here for each request with an x-request-id that is taken, begins and ends.",
+            valueName: "file"
+        )
+    )
+    package var requestLog: String?
+
     @OptionGroup var shell: RunOptions
 
     package init() {}
@@ -75,6 +83,7 @@ package struct EngineCommand: AsyncParsableCommand {
             host: self.host,
             port: self.port,
             portFile: self.portFile,
+            requestLog: self.requestLog,
             model: self.model,
             profile: self.profile,
             timeScale: self.timeScale,

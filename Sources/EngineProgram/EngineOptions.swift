@@ -22,6 +22,8 @@ package struct EngineOptions: Sendable {
     package let port: Int
     /// A file that will hold the bound port once the server listens.
     package let portFile: String?
+    /// A file to which a line is appended for every request with an `x-request-id` that is taken, begins and ends.
+    package let requestLog: String?
     /// The model's name in requests, answers and metrics.
     package let model: String
     /// Hardware, limits and speed of the engine; all its times are already divided by the time scale.
@@ -39,6 +41,7 @@ package struct EngineOptions: Sendable {
         host: String = Self.defaultHost,
         port: Int = Self.defaultPort,
         portFile: String? = nil,
+        requestLog: String? = nil,
         model: String = Self.defaultModel,
         profile profileName: String = Self.defaultProfile,
         timeScale: Double = 1,
@@ -58,6 +61,7 @@ package struct EngineOptions: Sendable {
         try check(!host.isEmpty, "--host", "must not be empty")
         try check((0...65_535).contains(port), "--port", "must be from 0 (any free port) to 65535, not \(port)")
         try check(portFile != "", "--port-file", "must name a file")
+        try check(requestLog != "", "--request-log", "must name a file")
         try check(!model.isEmpty, "--model", "must not be empty")
         try check(
             timeScale > 0 && timeScale.isFinite,
@@ -84,6 +88,7 @@ package struct EngineOptions: Sendable {
         self.host = host
         self.port = port
         self.portFile = portFile
+        self.requestLog = requestLog
         self.model = model
         self.profile = profile
         self.maxModelLength = length

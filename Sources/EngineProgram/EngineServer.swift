@@ -29,7 +29,7 @@ package struct EngineServer: Service {
     /// - Throws: ``EngineStartError`` when it cannot listen or write the port file.
     package func run() async throws {
         let (ports, bound) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
-        let application = self.application { bound.yield($0) }
+        let application = try self.application { bound.yield($0) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 defer { bound.finish() }
@@ -47,8 +47,12 @@ package struct EngineServer: Service {
         }
     }
 
-    private func application(onBound: @escaping @Sendable (Int) -> Void) -> some ApplicationProtocol {
-        let shell = EngineShell(profile: self.options.profile)
+    private func application(
+        onBound: @escaping @Sendable (Int) -> Void
+    ) throws(EngineStartError) -> some ApplicationProtocol {
+        var log: RequestLog?
+        if let path = self.options.requestLog { log = try RequestLog(path: path) }
+        let shell = EngineShell(profile: self.options.profile, log: log)
         var quiet = self.logger
         quiet.logLevel = max(quiet.logLevel, .warning)
         return Application(

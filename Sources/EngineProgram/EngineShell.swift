@@ -21,11 +21,15 @@ final class EngineShell: Service {
         let tokens: AsyncStream<EngineToken>.Continuation
         let connection: ConnectionID
         let wantsEveryToken: Bool
+        /// The client's name for it, when a log wants it.
+        let name: String?
     }
 
     private struct Delivery {
-        let tokens: AsyncStream<EngineToken>.Continuation
+        /// `nil` when nobody waits for this token.
+        let tokens: AsyncStream<EngineToken>.Continuation?
         let token: EngineToken
+        let name: String?
     }
 
     private struct State {
@@ -39,10 +43,12 @@ final class EngineShell: Service {
             guard case .token(let number, let finish) = event.kind else { return nil }
             let token = EngineToken(number: number, finish: finish)
             if finish != nil {
-                return self.forget(event.request).map { Delivery(tokens: $0.tokens, token: token) }
+                return self.forget(event.request).map { Delivery(tokens: $0.tokens, token: token, name: $0.name) }
             }
-            guard let answer = self.answers[event.request], answer.wantsEveryToken else { return nil }
-            return Delivery(tokens: answer.tokens, token: token)
+            guard let answer = self.answers[event.request], answer.wantsEveryToken || answer.name != nil else {
+                return nil
+            }
+            return Delivery(tokens: answer.wantsEveryToken ? answer.tokens : nil, token: token, name: answer.name)
         }
 
         mutating func forget(_ id: EngineRequestID) -> Answer? {
@@ -56,8 +62,10 @@ final class EngineShell: Service {
     private let epoch = ContinuousClock.now
     private let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
+    private let log: RequestLog?
 
-    init(profile: EngineProfile) {
+    init(profile: EngineProfile, log: RequestLog? = nil) {
+        self.log = log
         self.state = Mutex(State(machine: EngineMachine(profile: profile)))
         (self.wakes, self.wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
@@ -68,11 +76,18 @@ final class EngineShell: Service {
     ///
     /// The stream needs no more room than the answer has tokens, so nothing is dropped and nothing is unbounded.
     ///
+    /// - Parameters:
+    ///   - ask: The request.
+    ///   - connection: Where it came in.
+    ///   - name: What the client calls it, for the log.
     /// - Returns: the request's id and its tokens; only the last one unless `wantsEveryToken`.
+    /// - Throws: ``EngineRefusal`` for a request that no engine of this size could ever serve.
     func submit(
         _ ask: EngineAsk,
-        connection: ConnectionID
+        connection: ConnectionID,
+        name: String? = nil
     ) throws(EngineRefusal) -> (id: EngineRequestID, tokens: AsyncStream<EngineToken>) {
+        let name = self.log == nil ? nil : name.map { String($0.prefix(RequestLog.idLimit)) }
         let (tokens, continuation) = AsyncStream.makeStream(
             of: EngineToken.self,
             bufferingPolicy: .bufferingOldest(ask.outputTokens)
@@ -91,11 +106,13 @@ final class EngineShell: Service {
             state.answers[id] = Answer(
                 tokens: continuation,
                 connection: connection,
-                wantsEveryToken: ask.streams
+                wantsEveryToken: ask.streams,
+                name: name
             )
             state.requests[connection] = id
             return id
         }
+        if let name { self.log?.add(.taken, of: name) }
         self.wake.yield()
         return (id, tokens)
     }
@@ -108,6 +125,7 @@ final class EngineShell: Service {
             return answer
         }
         answer?.tokens.finish()
+        if let name = answer?.name { self.log?.add(.cancelled, of: name) }
     }
 
     /// Ends the request of a connection whose client went away.
@@ -142,8 +160,13 @@ final class EngineShell: Service {
             return (deliveries, state.machine.nextEventAt)
         }
         for delivery in deliveries {
-            delivery.tokens.yield(delivery.token)
-            if delivery.token.finish != nil { delivery.tokens.finish() }
+            let isLast = delivery.token.finish != nil
+            if let name = delivery.name {
+                if delivery.token.number == 1 { self.log?.add(.begun, of: name) }
+                if isLast { self.log?.add(.finished, of: name) }
+            }
+            delivery.tokens?.yield(delivery.token)
+            if isLast { delivery.tokens?.finish() }
         }
         return next.map { self.epoch + .seconds($0) }
     }

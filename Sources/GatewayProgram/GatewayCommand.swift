@@ -79,6 +79,7 @@ package struct GatewayCommand: AsyncParsableCommand {
             }
             var settings = ProxySettings()
             settings.drainTimeout = 4
+            if let limit = configuration.maxBodyBytes { settings.bodyLimit = limit }
             let proxy = ProxyServer(
                 host: configuration.listen.host,
                 port: configuration.listen.port,
@@ -89,22 +90,16 @@ package struct GatewayCommand: AsyncParsableCommand {
                 logger: logger
             )
             var services: [any Service] = []
-            if let admin = configuration.admin {
-                services.append(
-                    AdminServer(
-                        host: admin.host,
-                        port: admin.port,
-                        pages: AdminPages(
-                            readiness: { gateway.readiness() },
-                            metrics: { gateway.metrics(proxy.counters) },
-                            documents: [
-                                "/v1/status": { try AdminPages.json(gateway.status()) },
-                                "/v1/snapshot": { try gateway.snapshot() },
-                            ]
-                        ),
-                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
-                    )
-                )
+            let pages = AdminPages(
+                readiness: { gateway.readiness() },
+                metrics: { gateway.metrics(proxy.counters) },
+                documents: [
+                    "/v1/status": { try AdminPages.json(gateway.status()) },
+                    "/v1/snapshot": { try gateway.snapshot() },
+                ]
+            )
+            if let admin = AdminServer(at: configuration.admin, showing: pages, logger: logger) {
+                services.append(admin)
             }
             if let accessLog { services.append(accessLog) }
             if let links { services.append(links) }

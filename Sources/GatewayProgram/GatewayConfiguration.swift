@@ -62,6 +62,8 @@ struct GatewayConfiguration: Sendable {
     /// `stdout` or a file's path; no access log without it.
     var accessLog: String?
     var admission = AdmissionSettings()
+    /// The longest body of a request, in bytes; the proxy's own when `nil`.
+    var maxBodyBytes: Int?
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
@@ -84,6 +86,7 @@ struct GatewayConfiguration: Sendable {
         self.planFile = try fields.optional("planFile") { $0 }
         self.policy = try fields.choice("policy", default: .ours)
         self.accessLog = try fields.optional("accessLog") { $0 }
+        self.maxBodyBytes = try fields.integer("maxBodyBytes", in: 1...(1 << 40), default: nil)
         let waitingMax = try fields.integer("waitingMax", in: 1...1_000_000, default: nil)
         if let waitingMax { self.admission.waitingMax = waitingMax }
         self.objectives = try fields.mappings("objectives") { (objective) throws(ConfigurationError) in

@@ -218,6 +218,7 @@ extension ProxyCounters {
         counter("cuts", "Answers cut in the middle because the upstream died.", self.cuts)
         counter("cancellations", "Requests whose client went away before the end.", self.cancellations)
         counter("connections_refused", "Client connections over the limit.", self.connectionsRefused)
+        gauge("requests_open", "Requests from their head to the end of their answer.", self.requestsInFlight)
         gauge("connections_open", "Client connections.", self.connectionsOpen)
         gauge("upstream_connections_open", "Upstream connections, idle ones included.", self.upstreamOpen)
         gauge("upstream_connections_idle", "Upstream connections that wait for a request.", self.upstreamIdle)

@@ -99,19 +99,13 @@ package struct HubCommand: AsyncParsableCommand {
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
             var services: [any Service] = [StoreService(store: store)]
-            if let admin = configuration.admin {
-                services.append(
-                    AdminServer(
-                        host: admin.host,
-                        port: admin.port,
-                        pages: AdminPages(
-                            readiness: { hub.readiness() },
-                            metrics: { hub.metrics() },
-                            documents: ["/v1/status": { try AdminPages.json(hub.status()) }]
-                        ),
-                        onListening: { logger.info("admin listens", metadata: ["port": "\($0)"]) }
-                    )
-                )
+            let pages = AdminPages(
+                readiness: { hub.readiness() },
+                metrics: { hub.metrics() },
+                documents: ["/v1/status": { try AdminPages.json(hub.status()) }]
+            )
+            if let admin = AdminServer(at: configuration.admin, showing: pages, logger: logger) {
+                services.append(admin)
             }
             if let links { services.append(links) }
             services.append(server)

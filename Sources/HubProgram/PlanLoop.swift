@@ -105,6 +105,8 @@ struct PlanLoop: Service {
             } catch let error as StoreError where error.kind == .taken {
                 throw error
             } catch {
+                // The program ends in the midst of it: whoever leads next reads what stands.
+                if Task.isCancelled { return }
                 // The plan in force stays in force; the next tick tries again.
                 record = nil
                 self.failed(error)

@@ -35,6 +35,7 @@ package struct RunOptions: ParsableArguments {
     /// - Throws: `ExitCode` after the reason has been written to standard error.
     package func run(_ command: String, _ make: () throws -> [any Service]) async throws {
         Logs.bootstrap(format: self.logFormat, level: Logger.Level(rawValue: self.logLevel.rawValue) ?? .info)
+        FileLimit.raise()
         try await Failures.reporting(command) {
             var services = try make()
             if self.exitWithParent { services.append(ParentWatch()) }

@@ -114,7 +114,9 @@ extension PoolRoutes {
         if let local = self.places[index].local {
             waiting = now - local.observedAt <= settings.sampleAgeMax ? local.waiting : 0
         }
-        let own = settings.countsOwnDispatches ? self.places[index].sentSince.count : 0
+        // What has been answered waits no longer, however young the digest is.
+        let sent = min(self.places[index].sentSince.count, self.places[index].inFlight)
+        let own = settings.countsOwnDispatches ? sent : 0
         let queued = Double(max(0, waiting + own - self.places[index].freeSeats))
         // Of unknown capacity: as if each request ahead took a second, so that the known are preferred.
         return queued / max(self.places[index].capacity ?? 1, 0.001)

@@ -5,7 +5,7 @@ package import FleetModel
 /// The plan says how much; the router says where this one goes. Per request it draws *two* clusters
 /// by the plan's weights and takes the one with the lesser wait,
 /// `wait(c) = max(0, q_c + own_c − free_c)/μ_c`,
-/// where `own_c` is what this gateway has sent there since the digest behind the plan. Distance and
+/// where `own_c` is what this gateway has sent there since the digest behind the plan and what is not answered. Distance and
 /// unloaded times have no place in it: at the plan's optimum the marginal cost is the same wherever it
 /// sends requests, and a second draw that counted them again would pull requests to the nearest cluster.
 ///

@@ -80,6 +80,9 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             return self.refuse(error, isHead: head.method == .HEAD)
         }
         let settings = self.worker.settings
+        if let length = admitted.bodyLength, length > settings.bodyLimit {
+            return self.refuse(.bodyTooLarge(limit: settings.bodyLimit))
+        }
         var exchange = Exchange(
             admitted,
             id: self.worker.makeRequestID(),
@@ -87,7 +90,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
                 tries: settings.maxTries,
                 replay: settings.replayLimit,
                 discard: settings.discardLimit,
-                peek: settings.peekLimit
+                peek: settings.peekLimit,
+                body: settings.bodyLimit
             )
         )
         if self.worker.isDraining { exchange.drain() }
@@ -443,6 +447,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             switch self.exchange?.requestBody(bytes) {
             case .forward: self.upstream?.write(.body(.byteBuffer(bytes)))
             case .close: self.closeGently()
+            case .tooLong: self.take(.refused(.bodyTooLarge(limit: self.worker.settings.bodyLimit)))
             case .held: self.peek()
             case .dropped, nil: break
             }

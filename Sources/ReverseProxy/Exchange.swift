@@ -15,6 +15,7 @@ struct Exchange {
         var replay: Int
         var discard: Int
         var peek = 0
+        var body = Int.max
     }
 
     enum Action: Equatable {
@@ -51,6 +52,8 @@ struct Exchange {
         case forward, held, dropped
         /// Too much to drop: close.
         case close
+        /// More than a request may have.
+        case tooLong
     }
 
     struct RequestEnd: Equatable {
@@ -204,10 +207,12 @@ struct Exchange {
         switch self.stage {
         case .peeking, .choosing, .paused, .connecting:
             self.requestBytes += bytes.readableBytes
+            guard self.requestBytes <= self.limits.body else { return .tooLong }
             self.replay?.append(bytes)
             return .held
         case .waiting, .answering:
             self.requestBytes += bytes.readableBytes
+            guard self.requestBytes <= self.limits.body else { return .tooLong }
             if self.requestBytes > self.limits.replay { self.replay = nil }
             self.replay?.append(bytes)
             return .forward

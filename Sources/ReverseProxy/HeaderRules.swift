@@ -17,6 +17,8 @@ struct AdmittedRequest: Equatable {
     var expectsContinue: Bool
     /// A body follows, by its length or in chunks.
     var hasBody: Bool
+    /// The length of the body, when it is said beforehand.
+    var bodyLength: Int?
     /// The client wants the connection kept.
     var keepAlive: Bool
     /// The client speaks HTTP/1.0: no chunks, and `connection: keep-alive` must be said.
@@ -33,6 +35,7 @@ enum HeaderRules {
     ///   and for `CONNECT` and `Upgrade`, which are not proxied.
     static func admit(_ head: HTTPRequestHead, client: String?, viaName: String) throws(Refusal) -> AdmittedRequest {
         var lengths = 0
+        var length: Int?
         var hosts = 0
         var coding: String?
         var codings = 0
@@ -52,6 +55,7 @@ enum HeaderRules {
                 kept.append((name, value))
             case .contentLength:
                 lengths += 1
+                length = Int(value)
                 kept.append((name, value))
             case .transferEncoding:
                 codings += 1
@@ -101,6 +105,7 @@ enum HeaderRules {
             ),
             expectsContinue: expectation != nil && !isOld && (lengths > 0 || coding != nil),
             hasBody: coding != nil || head.headers.first(name: "content-length").map { $0 != "0" } ?? false,
+            bodyLength: length,
             keepAlive: head.isKeepAlive && !offersUpgrade,
             isOld: isOld,
             hops: via.map { Self.count(viaName, in: $0) } ?? 0
@@ -190,6 +195,14 @@ enum HeaderRules {
 extension Refusal {
     static func malformed(_ why: String) -> Refusal {
         Refusal(status: 400, code: "malformed_request", message: "The request was refused: \(why).")
+    }
+
+    static func bodyTooLarge(limit: Int) -> Refusal {
+        Refusal(
+            status: 413,
+            code: "body_too_large",
+            message: "The request's body is longer than the \(limit) bytes that this gateway takes."
+        )
     }
 
     static func notProxied(_ what: String) -> Refusal {

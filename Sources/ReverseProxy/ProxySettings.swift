@@ -32,6 +32,8 @@ package struct ProxySettings: Hashable, Sendable {
     package var idleTimeout: Seconds = 4
     /// All header names and values of a message, in bytes; more is answered with 431.
     package var headerLimit = 64 << 10
+    /// The longest body of a request, in bytes; more is answered with 413.
+    package var bodyLimit = 64 << 20
     /// How much of a request's body is read and dropped, in bytes, to keep a connection whose answer came early.
     package var discardLimit = 1 << 20
     /// Client connections; those beyond it are closed at once and counted.

@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import NIOCore
 import ServiceLifecycle
+import TestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct `The engine's server` {
@@ -22,6 +23,38 @@ import Testing
             while try await engine.metric("request_success_total", label: "abort") != 1 {}
             #expect(try await engine.metric("num_requests_running") == 0)
         }
+    }
+
+    @Test func `writes down what it executed, by the request's own id`() async throws {
+        let folder = try TemporaryFolder()
+        let log = folder.file("requests.jsonl")
+        func events() -> [String] {
+            let lines = (try? String(contentsOfFile: log, encoding: .utf8))?.split(separator: "\n") ?? []
+            return lines.compactMap { line in
+                let entry = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+                return entry.flatMap { "\($0["id"] ?? "") \($0["event"] ?? "")" }
+            }
+        }
+        try await withEngine(EngineOptions(port: 0, requestLog: log, timeScale: 10)) { engine in
+            let short = #"{"prompt":"a","max_tokens":4}"#
+            _ = try await engine.post("/v1/completions", short)
+            _ = try await engine.post("/v1/completions", short, id: "say \"a\"")
+            #expect(events() == [#"say "a" taken"#, #"say "a" begun"#, #"say "a" finished"#])
+            await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    let long = #"{"prompt":"a","max_tokens":30000,"stream":true}"#
+                    _ = try await engine.post("/v1/completions", long, id: "b")
+                }
+                while !events().contains("b begun") {}
+                group.cancelAll()
+            }
+            while !events().contains("b cancelled") {}
+            #expect(events().suffix(3) == ["b taken", "b begun", "b cancelled"])
+        }
+        let error = await #expect(throws: EngineStartError.self) {
+            try await withEngine(EngineOptions(port: 0, requestLog: folder.file("none/log"))) { _ in }
+        }
+        #expect(error?.description.contains("--request-log") == true)
     }
 
     @Test func `serves many at once in one batch, and makes the others wait`() async throws {

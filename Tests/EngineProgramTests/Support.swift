@@ -14,15 +14,16 @@ struct EngineClient {
         try await self.read(HTTPClient.shared.execute(self.request(path), timeout: .seconds(30)))
     }
 
-    func post(_ path: String, _ body: String) async throws -> (status: Int, text: String) {
-        try await self.read(self.open(path, body))
+    func post(_ path: String, _ body: String, id: String? = nil) async throws -> (status: Int, text: String) {
+        try await self.read(self.open(path, body, id: id))
     }
 
     /// Sends a request and returns with the head of its answer.
-    func open(_ path: String, _ body: String) async throws -> HTTPClientResponse {
+    func open(_ path: String, _ body: String, id: String? = nil) async throws -> HTTPClientResponse {
         var request = self.request(path)
         request.method = .POST
         request.headers.add(name: "content-type", value: "application/json")
+        if let id { request.headers.add(name: "x-request-id", value: id) }
         request.body = .bytes(ByteBuffer(string: body))
         return try await HTTPClient.shared.execute(request, timeout: .seconds(60))
     }

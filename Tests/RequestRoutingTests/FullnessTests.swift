@@ -20,9 +20,21 @@ struct FullnessTests {
             scene.router.finished(pick, .answered, now: scene.now)
         }
         #expect(self.fullness(&scene) == 0)
+        #expect(scene.waits == 0)
         for _ in 0..<2_000 { open.append(try scene.router.pick(request, now: scene.now, using: &scene.dice)) }
         #expect(self.fullness(&scene) > 1)
+        #expect(scene.waits > 0)
         for pick in open { scene.router.finished(pick, .answered, now: scene.now) }
         #expect(self.fullness(&scene) == 0)
+        #expect(scene.waits == 0)
+    }
+}
+
+extension Scene {
+    /// The sum of what a request would wait, over all clusters, in seconds.
+    fileprivate var waits: Seconds {
+        self.router.pools[0].places.indices.reduce(0) {
+            $0 + self.router.pools[0].wait(in: $1, now: self.now, self.router.settings)
+        }
     }
 }

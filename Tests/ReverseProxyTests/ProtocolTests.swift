@@ -28,7 +28,7 @@ import Testing
         let upstream = try await Upstream.start()
         try await ProxyWorld.with([], settings: { $0.discardLimit = 100_000 }) { world in
             let client = try await world.client()
-            client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100000000\r\n\r\n")
+            client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 50000000\r\n\r\n")
             try await client.receive("nobody is left")
             client.send(String(repeating: "x", count: 400_000))
             try await client.receiveClose()
@@ -162,6 +162,21 @@ import Testing
         try await upstream.stop()
     }
 
+    @Test func `a body that turns out too long is refused, also when a target has a part of it`() async throws {
+        let upstream = try await Upstream.start()
+        let size = 100_000
+        try await ProxyWorld.with([upstream.address], settings: { $0.bodyLimit = size }) { world in
+            let client = try await world.client()
+            client.send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            try await upstream.connection(0).receive("abc")
+            client.send(String(size, radix: 16) + "\r\n" + String(repeating: "x", count: size) + "\r\n")
+            let answer = try await client.receiveClose()
+            #expect(answer.hasPrefix("HTTP/1.1 413 "), "\(answer)")
+            try await upstream.connection(0).receiveClose()
+        }
+        try await upstream.stop()
+    }
+
     enum Nuisance: String, CaseIterable {
         case lengthAndChunks = "POST / HTTP/1.1\nhost: t\ncontent-length: 3\ntransfer-encoding: chunked\n\n0\n\n"
         case twoLengths = "POST / HTTP/1.1\nhost: t\ncontent-length: 3\ncontent-length: 4\n\nabcd"
@@ -171,6 +186,7 @@ import Testing
         case connect = "CONNECT test:443 HTTP/1.1\nhost: test\n\n"
         case upgrade = "GET / HTTP/1.1\nhost: t\nupgrade: websocket\nconnection: upgrade\n\n"
         case headers = "GET / HTTP/1.1\nhost: t\nbig: BIG\n\n"
+        case body = "POST / HTTP/1.1\nhost: t\ncontent-length: 99999999999\n\nx"
 
         var bytes: String {
             self.rawValue.replacing("\n", with: "\r\n").replacing("BIG", with: String(repeating: "x", count: 70_000))
@@ -180,6 +196,7 @@ import Testing
             switch self {
             case .connect, .upgrade: 501
             case .headers: 431
+            case .body: 413
             default: 400
             }
         }

@@ -9,9 +9,10 @@ AZURE       ?= $(TRACE)
 PAGES       ?= 1000000
 SEEDS       ?= 10000
 FIRST_SEED  ?= 1
+SECONDS     ?= 180
 
 .PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
-	bench-report capacity-report demo-check e2e-vllm evaluate clean
+	bench-report capacity-report chaos demo-check e2e-vllm evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,12 @@ format:  ## Format everything that is not generated
 
 demo-check: build  ## A 20-second demo that must answer every request
 	testenv/demo-check $(ISOBAR)
+
+chaos: build  ## Break a whole fleet at random, under load, and check it (root): SECONDS=180 or CHAOS_MINUTES=20, SEED=n
+	$(BUILD) --product isobar-bench
+	@python3 testenv/chaos/test_checks.py
+	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
 bench: $(addprefix bench-,pick solver telemetry agent seal hub)  ## Run every benchmark
 

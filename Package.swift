@@ -343,6 +343,7 @@ let rooms: [Room] = [
     ),
 
     // Proving
+    Room(name: "Linearizability", floor: .proving, testUses: ["TestKit"]),
     Room(name: "TestKit", floor: .proving, uses: ["FleetModel", "StateStore"]),
     Room(
         name: "ProcessKit",
@@ -363,7 +364,10 @@ let rooms: [Room] = [
         name: "isobar-bench",
         floor: .proving,
         pure: false,
-        uses: ["EngineSignals", "Exposition", "FleetModel", "RequestRouting", "WeightSolver", "WireProtocol"],
+        uses: [
+            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "RequestRouting", "WeightSolver",
+            "WireProtocol",
+        ],
         products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
         isTested: false,
         isExecutable: true,

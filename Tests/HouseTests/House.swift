@@ -72,6 +72,7 @@ enum House {
 
         // It brings its own clock and dice, like a test.
         "FleetSimulator": Room(floor: .proving, neighbours: ["TestKit"]),
+        "Linearizability": Room(floor: .proving),
         // Processes live in folders that are removed with them.
         "ProcessKit": Room(floor: .proving, neighbours: ["TestKit"]),
         // The law suite of stores is shared by the tests of every store.

@@ -4,6 +4,7 @@ import OperatorLink
 import PlanStream
 import Resources
 import StateStore
+import Synchronization
 import TestKit
 import Testing
 import WireProtocol
@@ -99,6 +100,33 @@ struct ResourceBookTests {
         #expect(try await other.change(Self.apply([try Self.drain("a", cluster: "y")])).isWritten)
     }
 
+    @Test("a write whose answer was lost is told as done when it was, however late it happens", arguments: 0...8)
+    func late(calls: Int) async throws {
+        let memory = MemoryStore()
+        _ = try await ResourceBook(store: memory).change(Self.apply([try Self.drain("a"), try Self.drain("b")]))
+        let read = try #require(try await memory.list(prefix: "resources/").first?.modified)
+
+        // It would be refused if it were taken for somebody else's: the version that it names is gone.
+        let store = LateStore(memory, after: calls)
+        let edit = try await ResourceBook(store: store).change(
+            Self.apply([try Self.drain("a", cluster: "x", version: read)])
+        )
+        #expect(edit.answer.problems.isEmpty && edit.isWritten)
+        let stands = try #require(try await memory.list(prefix: "resources/").first?.modified)
+        #expect(edit.answer.changes.map(\.resourceVersion) == [stands])
+
+        // And so would this: what it deletes is gone.
+        let gone = ResourceBook.Request(
+            resources: [(try ResourceKey(.drain, name: "b"), nil, nil)],
+            actor: "bob",
+            peer: "test",
+            isDryRun: false
+        )
+        let delete = try await ResourceBook(store: LateStore(memory, after: calls)).change(gone)
+        #expect(delete.answer.changes.map(\.outcome) == ["deleted"] && delete.isWritten)
+        #expect(try await memory.list(prefix: "audit/").count == 3, "each change happened once")
+    }
+
     @Test("writers on two hubs lose nothing, however many there are")
     func many() async throws {
         let store = MemoryStore()
@@ -117,6 +145,73 @@ struct ResourceBookTests {
         }
         #expect(try await books[0].audit(of: nil, limit: 100).map(\.change) == Array((1...12).reversed()))
     }
+}
+
+/// A store that loses the answer of its first commit, which happens only so many calls later, if it still can.
+private final class LateStore: StateStore {
+    private struct State {
+        var pending: StoreTransaction?
+        var isFirst = true
+        var callsLeft: Int
+    }
+
+    private let store: MemoryStore
+    private let state: Mutex<State>
+
+    init(_ store: MemoryStore, after calls: Int) {
+        self.store = store
+        self.state = Mutex(State(callsLeft: calls))
+    }
+
+    private func call() async throws(StoreError) {
+        let due = self.state.withLock { state -> StoreTransaction? in
+            guard state.pending != nil else { return nil }
+            state.callsLeft -= 1
+            return state.callsLeft < 0 ? state.pending.take() : nil
+        }
+        if let due { _ = try await self.store.commit(due) }
+    }
+
+    func get(_ key: String) async throws(StoreError) -> StoreEntry? {
+        try await self.call()
+        return try await self.store.get(key)
+    }
+
+    func read(prefix: String) async throws(StoreError) -> StoreListing {
+        try await self.call()
+        return try await self.store.read(prefix: prefix)
+    }
+
+    func commit(_ transaction: StoreTransaction) async throws(StoreError) -> CommitOutcome {
+        let isLost = self.state.withLock { state in
+            guard state.isFirst else { return false }
+            (state.isFirst, state.pending) = (false, transaction)
+            return true
+        }
+        if isLost { return .unknown(reason: "the answer was lost") }
+        try await self.call()
+        return try await self.store.commit(transaction)
+    }
+
+    func watch(
+        prefix: String,
+        after revision: Int64,
+        _ take: @escaping @Sendable (StoreBatch) async -> Void
+    ) async throws(StoreError) {
+        try await self.store.watch(prefix: prefix, after: revision, take)
+    }
+
+    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
+        try await self.store.grantLease(timeToLive: timeToLive)
+    }
+
+    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
+        try await self.store.renewLease(lease)
+    }
+
+    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
+    func health() async -> StoreHealth { await self.store.health() }
+    func run() async { await self.store.run() }
 }
 
 @Suite("Restoring")

@@ -8,7 +8,7 @@ struct BenchCommand: ParsableCommand {
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
         subcommands: [
             PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, PageServer.self,
-            UpstreamServer.self, StreamClient.self,
+            UpstreamServer.self, StreamClient.self, HistoryJudge.self,
         ]
     )
 }

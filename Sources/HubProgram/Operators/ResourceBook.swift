@@ -48,6 +48,8 @@ actor ResourceBook {
     private static let prefix = "resources/"
     /// The count of changes, at which every change moves.
     static let headKey = "resource-changes"
+    /// What both of them begin with.
+    private static let allKeys = "resource"
     private static let auditPrefix = "audit/"
 
     private let store: any StateStore
@@ -82,11 +84,14 @@ actor ResourceBook {
     }
 
     private func read() async throws -> (Snapshot, head: Int64?)? {
-        let head = try await self.store.get(Self.headKey)
-        guard !self.isLoaded || head?.modified != self.headModified else { return nil }
+        let newest = try await self.store.get(Self.headKey)
+        guard !self.isLoaded || newest?.modified != self.headModified else { return nil }
+        // The count and what it counts as of one revision, or a change in between would show under the old count.
+        let entries = try await self.store.list(prefix: Self.allKeys)
+        let head = entries.first { $0.key == Self.headKey }
         var snapshot = Snapshot()
         snapshot.change = try StoredNumber.read(head, key: Self.headKey)
-        for entry in try await self.store.list(prefix: Self.prefix) {
+        for entry in entries where entry.key.hasPrefix(Self.prefix) {
             do {
                 var stored = try Isobar_V1_StoredResource(serializedBytes: entry.value)
                 stored.resource.resourceVersion = entry.modified
@@ -111,21 +116,61 @@ actor ResourceBook {
 
     // MARK: Changing
 
+    /// A write whose answer was lost: it has happened, or it may still, as long as the count of changes does not move.
+    private struct LostWrite {
+        var number: UInt64
+        /// Its audit record, by which it is known again.
+        var record: [UInt8]
+        var answer: Isobar_V1_ChangeAnswer
+    }
+
+    private enum Written {
+        case done(Outcome)
+        /// Somebody else was faster.
+        case overtaken
+        case lost(LostWrite)
+    }
+
     /// Checks the change and writes it: all of it or nothing.
     func change(_ request: Request) async throws -> Outcome {
         self.writes += 1
         self.writesOpen += 1
         defer { self.writesOpen -= 1 }
+        var lost: [LostWrite] = []
         // Another hub may have changed something in between; then everything is checked anew.
         for _ in 0..<16 {
             try await self.refresh()
+            // Before anything is judged: what stands there now may be what this request wrote.
+            if let outcome = try await self.outcome(of: &lost) { return outcome }
             let (next, answer) = self.plan(request)
             guard answer.problems.isEmpty, !request.isDryRun, answer.changes.contains(where: \.isChange) else {
                 return Outcome(answer: answer, set: answer.problems.isEmpty ? next : self.snapshot.set)
             }
-            if let written = try await self.write(answer, request) { return written }
+            switch try await self.write(answer, request) {
+            case .done(let outcome): return outcome
+            case .overtaken: continue
+            case .lost(let write): lost.append(write)
+            }
         }
         throw OperatorRefusal(.unavailable, "others change resources all the time; try again")
+    }
+
+    /// Whether one of the writes whose answers were lost is what moved the count of changes; those that it passed by
+    /// will never happen.
+    private func outcome(of lost: inout [LostWrite]) async throws -> Outcome? {
+        let change = self.snapshot.change
+        for write in lost where write.number <= change {
+            guard let entry = try await self.store.get(Self.auditKey(write.number)), entry.value == write.record else {
+                continue
+            }
+            var answer = write.answer
+            for place in answer.changes.indices where answer.changes[place].isChange && answer.changes[place].hasAfter {
+                answer.changes[place].resourceVersion = entry.modified
+            }
+            return Outcome(answer: answer, set: self.snapshot.set, isWritten: true)
+        }
+        lost.removeAll { $0.number <= change }
+        return nil
     }
 
     /// What would stand there, and what that changes.
@@ -183,8 +228,7 @@ actor ResourceBook {
         }
     }
 
-    /// - Returns: `nil` when somebody else was faster.
-    private func write(_ answer: Isobar_V1_ChangeAnswer, _ request: Request) async throws -> Outcome? {
+    private func write(_ answer: Isobar_V1_ChangeAnswer, _ request: Request) async throws -> Written {
         let now = Int64(Date().timeIntervalSince1970 * 1_000)
         let number = self.snapshot.change + 1
         var next = self.snapshot
@@ -220,13 +264,11 @@ actor ResourceBook {
         let head =
             self.headModified.map { StoreTransaction.Condition.modified(key: Self.headKey, at: $0) }
             ?? .absent(key: Self.headKey)
-        guard case .committed(let revision) = try await self.store.commit(StoreTransaction(when: [head], writes)) else {
-            // When the answer was lost the record tells whether it was this write that happened.
-            if try await self.store.get(Self.auditKey(number))?.value == record {
-                try await self.refresh()
-                return Outcome(answer: answer, set: self.snapshot.set, isWritten: true)
-            }
-            return nil
+        let revision: Int64
+        switch try await self.store.commit(StoreTransaction(when: [head], writes)) {
+        case .committed(let at): revision = at
+        case .conflict: return .overtaken
+        case .unknown: return .lost(LostWrite(number: number, record: record, answer: answer))
         }
         var answer = answer
         for place in answer.changes.indices where answer.changes[place].isChange && answer.changes[place].hasAfter {
@@ -239,7 +281,7 @@ actor ResourceBook {
         }
         // Another call may have gone on from here while this one waited for the store.
         if number > self.snapshot.change { self.adopt(next, head: revision) }
-        return Outcome(answer: answer, set: next.set, isWritten: true)
+        return .done(Outcome(answer: answer, set: next.set, isWritten: true))
     }
 
     private static func record(

@@ -74,11 +74,48 @@ package struct PromptScan: Sendable {
 
     /// Reads the next bytes of the body.
     package mutating func read(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            guard !self.isOver else { return }
-            if self.inString { self.readText(byte) } else { self.readStructure(byte) }
+        Array(bytes).withUnsafeBytes { self.read($0) }
+    }
+
+    /// Reads the next bytes of the body.
+    package mutating func read(_ bytes: UnsafeRawBufferPointer) {
+        var index = 0
+        while index < bytes.count, !self.isOver {
+            if self.inString, !self.isEscaped {
+                let plain = self.readPlain(bytes, from: index)
+                self.offset += plain
+                index += plain
+                guard index < bytes.count else { return }
+            }
+            if self.inString { self.readText(bytes[index]) } else { self.readStructure(bytes[index]) }
             self.offset += 1
+            index += 1
         }
+    }
+
+    /// Reads a string's characters up to a quote or an escape, where nothing is to be done but to count and to hash them:
+    /// nearly all of a prompt.
+    ///
+    /// - Returns: How many there were.
+    private mutating func readPlain(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var index = start
+        switch self.text {
+        case .prompt where self.outerKey != .prompt:
+            var hash = self.hash
+            while index < bytes.count, bytes[index] != UInt8(ascii: "\""), bytes[index] != UInt8(ascii: "\\") {
+                hash = TextHash.adding(hash, bytes[index])
+                index += 1
+            }
+            self.hash = hash
+            self.textBytes += index - start
+            self.hasText = self.hasText || index > start
+        case .none, .other:
+            while index < bytes.count, bytes[index] != UInt8(ascii: "\""), bytes[index] != UInt8(ascii: "\\") {
+                index += 1
+            }
+        case .prompt, .key, .model, .role: break
+        }
+        return index - start
     }
 
     // MARK: Structure

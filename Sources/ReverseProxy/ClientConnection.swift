@@ -1,36 +1,29 @@
-import DequeModule
 import FleetModel
 import Glibc
 import NIOCore
-import NIOHTTP1
 
 /// A client's connection: carries out what ``Exchange`` says, for one request after the other.
 ///
 /// Reading is asked for, never automatic, so that neither side can send more than the other takes. A client that ends
 /// its side has gone, as for nginx, Envoy and Go: nothing is dearer than an answer that nobody reads.
 final class ClientConnection: ChannelInboundHandler, Impatient {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias OutboundOut = HTTPServerResponsePart
-
-    private enum Arrival {
-        case part(HTTPServerRequestPart)
-        case refused(Refusal)
-    }
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     private let worker: Worker
     private var context: ChannelHandlerContext?
+    private var output: MessageOutput?
+    /// What came after the request that is served stays in it: at most one read, as no more is asked for.
+    private var input: MessageReader<RequestHead>
     private var address: String?
     private var exchange: Exchange?
     private var proxied: ProxiedRequest?
     private var upstream: UpstreamConnection?
-    /// What came after the request that is served: at most one read, as no more is asked for while it is not empty.
-    private var pipelined: Deque<Arrival> = []
     private var isReadPending = false
     /// Between the first and the last message of one read: flushing upstream waits for the last.
     private var isInRead = false
     /// The same for the upstream's reads: the next request waits until the connection of this one is back.
     private var isInUpstreamRead = false
-    private var needsFlush = false
     private var isClosing = false
     private var isSettling = false
     private var served = 0
@@ -62,22 +55,26 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case closing
     }
 
-    init(worker: Worker) { self.worker = worker }
+    init(worker: Worker) {
+        self.worker = worker
+        self.input = MessageReader(limit: worker.settings.headerLimit)
+    }
 
     /// Bytes that wait here for either side, the body kept for another try included.
     var bufferedBytes: Int {
         let waiting = try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
         return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
+            + self.input.count
     }
 
     // MARK: Exchange
 
-    private func begin(_ head: HTTPRequestHead) {
+    private func begin(_ head: RequestHead) {
         let admitted: AdmittedRequest
         do throws(Refusal) {
             admitted = try HeaderRules.admit(head, client: self.address, viaName: self.worker.settings.viaName)
         } catch {
-            return self.refuse(error, isHead: head.method == .HEAD)
+            return self.refuse(error, isHead: head.method == "HEAD")
         }
         let settings = self.worker.settings
         if let length = admitted.bodyLength, length > settings.bodyLimit {
@@ -97,7 +94,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         if self.worker.isDraining { exchange.drain() }
         let proxied = ProxiedRequest(
             id: exchange.id,
-            method: head.method.rawValue,
+            method: head.method,
             uri: admitted.head.uri,
             client: self.address,
             hops: admitted.hops,
@@ -119,10 +116,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private func refuse(_ refusal: Refusal, isHead: Bool = false) {
         self.worker.counters.count { $0.requestsRefused += 1 }
         let answer = refusal.answer
-        var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: answer.status))
-        for header in answer.headers { head.headers.add(name: header.name, value: header.value) }
-        head.headers.add(name: "content-length", value: String(answer.body.utf8.count))
-        head.headers.add(name: "connection", value: "close")
+        var head = ResponseHead(answer, hasBody: true)
+        head.headers.add("connection", "close")
         self.answer(head, body: isHead ? "" : answer.body)
         self.closeGently()
     }
@@ -138,19 +133,19 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case .wait(let seconds): self.pause(seconds)
         case .connect(let target, let fresh): self.connect(to: target, fresh: fresh)
         case .sendContinue:
-            self.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
-            self.flush()
+            self.output?.write(ResponseHead(status: 100, reason: "Continue"))
+            self.output?.flush()
         case .send(let head, let body, let end):
             self.attempt += 1
-            self.upstream?.write(.head(head))
-            for bytes in body { self.upstream?.write(.body(.byteBuffer(bytes))) }
-            if let end { self.upstream?.write(.end(end.trailers)) }
+            self.upstream?.write(head)
+            for bytes in body { self.upstream?.write(body: bytes) }
+            if let end { self.upstream?.writeEnd(end.trailers) }
             self.upstream?.read()
         case .report(let outcome): self.report(outcome)
-        case .respond(let head): self.write(.head(head))
+        case .respond(let head): self.output?.write(head)
         case .endResponse(let trailers):
-            self.write(.end(trailers))
-            self.flush()
+            self.output?.writeEnd(trailers)
+            self.output?.flush()
         case .answer(let head, let body): self.answer(head, body: body)
         case .releaseUpstream: self.upstream.take()?.release()
         case .closeUpstream:
@@ -242,10 +237,10 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     // MARK: Upstream's news
 
-    func upstreamRead(_ part: HTTPClientResponsePart) {
+    func upstreamRead(_ part: MessageReader<ResponseHead>.Part) {
         switch part {
         case .head(let head):
-            let status = Int(head.status.code)
+            let status = head.status
             if let proxied, self.exchange?.mayRetry(status: status) ?? false,
                 self.worker.director.shouldRetry(proxied, status: status)
             {
@@ -258,7 +253,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
                 self.report(outcome)
             }
             guard self.exchange?.responseBody(bytes.readableBytes) ?? false else { return }
-            self.write(.body(.byteBuffer(bytes)))
+            self.output?.write(body: bytes)
         case .end(let trailers):
             self.perform(self.exchange?.responseEnded(trailers, now: .now()))
         }
@@ -268,7 +263,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     func upstreamReadComplete() {
         self.isInUpstreamRead = false
-        self.flush()
+        self.output?.flush()
         if self.context?.channel.isWritable ?? false { self.upstream?.read() }
         self.settle()
     }
@@ -282,23 +277,11 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     // MARK: Writing, reading, waiting
 
-    private func write(_ part: HTTPServerResponsePart) {
-        guard let context else { return }
-        context.write(self.wrapOutboundOut(part), promise: nil)
-        self.needsFlush = true
-    }
-
-    private func flush() {
-        guard self.needsFlush else { return }
-        self.needsFlush = false
-        self.context?.flush()
-    }
-
-    private func answer(_ head: HTTPResponseHead, body: String) {
-        self.write(.head(head))
-        if !body.isEmpty, let context { self.write(.body(.byteBuffer(context.channel.allocator.buffer(string: body)))) }
-        self.write(.end(nil))
-        self.flush()
+    private func answer(_ head: ResponseHead, body: String) {
+        self.output?.write(head)
+        self.output?.write(body: body)
+        self.output?.writeEnd(nil)
+        self.output?.flush()
     }
 
     /// After every event: serves what was pipelined, sends what was written, and asks for what is wanted next.
@@ -309,7 +292,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.isSettling = true
         defer { self.isSettling = false }
         repeat {
-            while !self.isClosing, self.isFreeForMore, let arrival = self.pipelined.popFirst() { self.take(arrival) }
+            self.takeParts()
             self.upstream?.flush()
         } while self.upstream?.needsFlush ?? false
         self.readOn()
@@ -324,8 +307,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     /// and closing it for every request would cost two system calls.
     private var wantsRead: Bool {
         if self.isClosing { return true }
-        guard self.pipelined.isEmpty else { return false }
-        guard let exchange, !exchange.isRequestWhole else { return true }
+        guard let exchange else { return true }
+        if exchange.isRequestWhole { return self.input.isEmpty }
         return exchange.wantsRequest && (!exchange.sendsUpstream || self.upstream?.isWritable ?? false)
     }
 
@@ -382,8 +365,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.endExchange()
         guard !self.isClosing, let context else { return }
         self.isClosing = true
-        self.pipelined = []
-        self.flush()
+        self.output?.flush()
         context.close(mode: .output, promise: nil)
         self.settle()
     }
@@ -407,6 +389,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        self.output = MessageOutput(context)
         self.worker.add(self)
         if context.channel.isActive { self.opened(context) }
     }
@@ -420,13 +403,17 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        self.output = nil
         self.deadline = nil
         self.worker.remove(self)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.isInRead = true
-        self.arrive(.part(self.unwrapInboundIn(data)))
+        // What comes after the last answer is only read to be dropped.
+        guard !self.isClosing else { return }
+        self.input.take(self.unwrapInboundIn(data))
+        self.takeParts()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -435,33 +422,37 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.settle()
     }
 
-    private func arrive(_ arrival: Arrival) {
-        guard !self.isClosing else { return }
-        if self.pipelined.isEmpty, self.isFreeForMore { self.take(arrival) } else { self.pipelined.append(arrival) }
+    /// Takes what has come of the request, and of the next one once the exchange of this one is over.
+    private func takeParts() {
+        do throws(WireError) {
+            while !self.isClosing, self.isFreeForMore, let part = try self.input.next() { self.take(part) }
+        } catch {
+            self.fail(Refusal(error))
+        }
     }
 
-    private func take(_ arrival: Arrival) {
-        switch arrival {
-        case .part(.head(let head)): self.begin(head)
-        case .part(.body(let bytes)):
+    /// The request turned out to be one that is not served.
+    private func fail(_ refusal: Refusal) {
+        guard self.exchange != nil else { return self.refuse(refusal) }
+        self.worker.counters.count { $0.requestsRefused += 1 }
+        self.perform(self.exchange?.requestFailed(refusal, now: .now()))
+    }
+
+    private func take(_ part: MessageReader<RequestHead>.Part) {
+        switch part {
+        case .head(let head): self.begin(head)
+        case .body(let bytes):
             switch self.exchange?.requestBody(bytes) {
-            case .forward: self.upstream?.write(.body(.byteBuffer(bytes)))
+            case .forward: self.upstream?.write(body: bytes)
             case .close: self.closeGently()
-            case .tooLong: self.take(.refused(.bodyTooLarge(limit: self.worker.settings.bodyLimit)))
+            case .tooLong: self.fail(.bodyTooLarge(limit: self.worker.settings.bodyLimit))
             case .held: self.peek()
             case .dropped, nil: break
             }
-        case .part(.end(let trailers)):
-            if self.exchange?.requestEnded(trailers) == .forward { self.upstream?.write(.end(trailers)) }
+        case .end(let trailers):
+            if self.exchange?.requestEnded(trailers) == .forward { self.upstream?.writeEnd(trailers) }
             self.peek()
             if self.exchange?.stage == .over { self.endExchange() }
-        case .refused(let refusal):
-            if self.exchange == nil {
-                self.refuse(refusal)
-            } else {
-                self.worker.counters.count { $0.requestsRefused += 1 }
-                self.perform(self.exchange?.requestFailed(refusal, now: .now()))
-            }
         }
     }
 
@@ -475,25 +466,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.endExchange()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case HTTPParserError.headerOverflow:
-            self.arrive(
-                .refused(
-                    Refusal(
-                        status: 431,
-                        code: "headers_too_large",
-                        message: "The headers are larger than \(self.worker.settings.headerLimit) bytes."
-                    )
-                )
-            )
-        case HTTPParserError.invalidEOFState: self.closeNow()
-        case is HTTPParserError: self.arrive(.refused(.malformed("it is not HTTP/1 (\(error))")))
-        // What comes after an error in the parser is dropped: it was answered, or is about to be.
-        case is ByteToMessageDecoderError: break
-        default: self.closeNow()
-        }
-    }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.closeNow() }
 }
 
 @available(*, unavailable)

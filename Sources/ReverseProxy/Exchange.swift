@@ -28,14 +28,14 @@ struct Exchange {
         /// Send the client `100 Continue`.
         case sendContinue
         /// Send upstream: the head, what there is of the body, and the end if it has come.
-        case send(HTTPRequestHead, [ByteBuffer], end: RequestEnd?)
+        case send(RequestHead, [ByteBuffer], end: RequestEnd?)
         case report(ProxyOutcome)
         /// Send the client the head of the answer.
-        case respond(HTTPResponseHead)
+        case respond(ResponseHead)
         /// Send the client the end of the answer.
-        case endResponse(HTTPHeaders?)
+        case endResponse(Fields?)
         /// Send the client a whole answer.
-        case answer(HTTPResponseHead, body: String)
+        case answer(ResponseHead, body: String)
         /// The upstream connection is clean: keep it for the next request.
         case releaseUpstream
         /// The upstream connection is not to be used again, or is no longer wanted.
@@ -57,7 +57,7 @@ struct Exchange {
     }
 
     struct RequestEnd: Equatable {
-        var trailers: HTTPHeaders?
+        var trailers: Fields?
     }
 
     enum Stage: Hashable {
@@ -228,7 +228,7 @@ struct Exchange {
     /// The request is whole.
     ///
     /// - Returns: `.forward` to pass the end on at once; `.close` never.
-    mutating func requestEnded(_ trailers: HTTPHeaders?) -> ChunkAction {
+    mutating func requestEnded(_ trailers: Fields?) -> ChunkAction {
         self.requestEnd = RequestEnd(trailers: trailers)
         switch self.stage {
         case .peeking, .choosing, .paused, .connecting: return .held
@@ -277,8 +277,8 @@ struct Exchange {
         var body = self.replay ?? []
         if let edit = current.edit, edit.range.upperBound <= self.requestBytes {
             body = edit.applied(to: body)
-            if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }) {
-                head.headers.replaceOrAdd(name: "content-length", value: String(length + edit.growth))
+            if let length = head.headers.first(.contentLength).flatMap({ Int($0) }) {
+                head.headers.set("content-length", String(length + edit.growth))
             }
         }
         if self.requestBytes > self.limits.replay { self.replay = nil }
@@ -316,13 +316,13 @@ struct Exchange {
     }
 
     /// The answer has begun.
-    mutating func responseHead(_ head: HTTPResponseHead, now: NIODeadline) -> [Action] {
+    mutating func responseHead(_ head: ResponseHead, now: NIODeadline) -> [Action] {
         guard self.stage == .waiting, let current else { return [] }
         // Nobody asked for another protocol: `Upgrade` is not passed on.
-        guard head.status != .switchingProtocols else { return self.upstreamFailed(.malformedResponse, now: now) }
+        guard head.status != 101 else { return self.upstreamFailed(.malformedResponse, now: now) }
         self.stage = .answering
         self.replay = nil
-        self.status = Int(head.status.code)
+        self.status = head.status
         self.upstreamKeepAlive = head.isKeepAlive
         let response = HeaderRules.respond(
             head,
@@ -354,7 +354,7 @@ struct Exchange {
     }
 
     /// The answer is whole.
-    mutating func responseEnded(_ trailers: HTTPHeaders?, now: NIODeadline) -> [Action] {
+    mutating func responseEnded(_ trailers: Fields?, now: NIODeadline) -> [Action] {
         guard self.stage == .answering else { return [] }
         let isClean = self.requestEnd != nil && self.upstreamKeepAlive
         let report = self.close(now: now) {
@@ -390,14 +390,11 @@ struct Exchange {
     private mutating func answer(_ answer: ProxyAnswer) -> [Action] {
         // Without `100 Continue` the client may or may not send its body: what follows cannot be told apart.
         if self.owesContinue, self.requestEnd == nil { self.keepAlive = false }
-        let status = HTTPResponseStatus(statusCode: answer.status)
         self.status = answer.status
-        let hasBody = status.mayHaveResponseBody
-        var head = HTTPResponseHead(version: .http1_1, status: status)
-        head.headers.set(answer.headers)
-        if hasBody { head.headers.add(name: "content-length", value: String(answer.body.utf8.count)) }
+        let hasBody = answer.status != 204 && answer.status != 304
+        let head = ResponseHead(answer, hasBody: hasBody)
         let response = HeaderRules.respond(head, to: self.request, adding: [], keepAlive: self.keepAlive)
-        let body = hasBody && self.request.head.method != .HEAD ? answer.body : ""
+        let body = hasBody && self.request.head.method != "HEAD" ? answer.body : ""
         self.responseBytes += body.utf8.count
         return [.answer(response.head, body: body)] + self.finish()
     }
@@ -423,6 +420,15 @@ struct Exchange {
 
     private func outcome(of current: Try, _ event: ProxyOutcome.Event) -> ProxyOutcome {
         ProxyOutcome(request: self.id, number: current.number, target: current.target, event: event)
+    }
+}
+
+extension ResponseHead {
+    /// The head of an answer of our own, but for what speaks of the connection.
+    init(_ answer: ProxyAnswer, hasBody: Bool) {
+        self.init(status: answer.status, reason: HTTPResponseStatus(statusCode: answer.status).reasonPhrase)
+        self.headers.set(answer.headers)
+        if hasBody { self.headers.add("content-length", String(answer.body.utf8.count)) }
     }
 }
 

@@ -1,6 +1,5 @@
 package import FleetModel
 import NIOCore
-import NIOHTTP1
 
 /// Decides where requests go.
 ///
@@ -108,7 +107,7 @@ package struct ProxiedRequest: Hashable, Sendable {
     package let client: String?
     /// How many gateways of this fleet the request has passed before, by its `via` header.
     package let hops: Int
-    let headers: HTTPHeaders
+    let headers: Fields
     /// The beginning of the body, when the director wanted it: at most ``ProxySettings/peekLimit`` bytes.
     var peeked: [ByteBuffer] = []
 

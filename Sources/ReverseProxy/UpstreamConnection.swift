@@ -1,11 +1,10 @@
 import FleetModel
 import NIOCore
-import NIOHTTP1
 
 /// A connection to a model server: lent to one exchange at a time, kept between them.
 final class UpstreamConnection: ChannelInboundHandler, Impatient {
-    typealias InboundIn = HTTPClientResponsePart
-    typealias OutboundOut = HTTPClientRequestPart
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     let address: EndpointAddress
     /// The client whose exchange this connection serves; `nil` while it is kept.
@@ -14,36 +13,38 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     var heldAt: TimerWheel.Tick?
     private let worker: Worker
     private var context: ChannelHandlerContext?
+    private var output: MessageOutput?
+    private var input: MessageReader<ResponseHead>
     /// The client that the read under way is for, until the read is over.
     private var reader: ClientConnection?
     /// Clean so far, and to be kept when the read that is under way brings nothing more.
     private var isReleased = false
     private var isReadPending = false
-    private(set) var needsFlush = false
 
     init(address: EndpointAddress, worker: Worker) {
         self.address = address
         self.worker = worker
+        self.input = MessageReader(limit: worker.settings.headerLimit)
     }
 
     var isActive: Bool { self.context?.channel.isActive ?? false }
     var isWritable: Bool { self.context?.channel.isWritable ?? false }
 
     var bufferedBytes: Int {
-        (try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        ((try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0) + self.input.count
+    }
+    var needsFlush: Bool { self.output?.needsFlush ?? false }
+
+    func write(_ head: RequestHead) {
+        self.input.isAnswerToHead = head.method == "HEAD"
+        self.output?.write(head)
     }
 
-    func write(_ part: HTTPClientRequestPart) {
-        guard let context else { return }
-        context.write(self.wrapOutboundOut(part), promise: nil)
-        self.needsFlush = true
-    }
+    func write(body bytes: ByteBuffer) { self.output?.write(body: bytes) }
 
-    func flush() {
-        guard self.needsFlush else { return }
-        self.needsFlush = false
-        self.context?.flush()
-    }
+    func writeEnd(_ trailers: Fields?) { self.output?.writeEnd(trailers) }
+
+    func flush() { self.output?.flush() }
 
     /// Asks for more of the answer, or while the connection is kept for the news that it was closed.
     func read() {
@@ -77,11 +78,13 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        self.output = MessageOutput(context)
         self.worker.counters.count { $0.upstreamOpen += 1 }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        self.output = nil
         self.worker.counters.count { $0.upstreamOpen -= 1 }
     }
 
@@ -92,7 +95,16 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
             self.reader = client
             client.upstreamReadBegan()
         }
-        client.upstreamRead(self.unwrapInboundIn(data))
+        self.input.take(self.unwrapInboundIn(data))
+        do throws(WireError) {
+            while let client = self.client, !self.isReleased, let part = try self.input.next() {
+                client.upstreamRead(part)
+            }
+        } catch {
+            self.fail(.malformedResponse)
+            return self.close()
+        }
+        if self.isReleased, !self.input.isEmpty { self.close() }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -112,16 +124,14 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.worker.forget(self)
+        // The end of the connection may be the end of the answer.
+        if let client, let end = try? self.input.finish() { client.upstreamRead(end) }
         self.fail(.connectionClosed)
         self.reader.take()?.upstreamReadComplete()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case HTTPParserError.invalidEOFState: self.fail(.connectionClosed)
-        case is HTTPParserError, is NIOHTTPDecoderError: self.fail(.malformedResponse)
-        default: self.fail(.connectionClosed)
-        }
+        self.fail(.connectionClosed)
         context.close(promise: nil)
     }
 

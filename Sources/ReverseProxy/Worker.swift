@@ -1,7 +1,6 @@
 import DequeModule
 import FleetModel
 import NIOCore
-import NIOHTTP1
 import NIOPosix
 
 /// One event loop's share of the proxy: its connections, its kept upstream connections, its timers.
@@ -54,16 +53,7 @@ final class Worker {
             self.counters.count { $0.connectionsRefused += 1 }
             throw ChannelError.inappropriateOperationForState
         }
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = self.settings.headerLimit
-        limits.maxHeaderListSize = self.settings.headerLimit
-        var framing = HTTPResponseEncoder.Configuration()
-        framing.automaticallySetFramingHeaders = false
-        try channel.pipeline.syncOperations.addHandlers(
-            HTTPResponseEncoder(configuration: framing),
-            ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
-            ClientConnection(worker: self)
-        )
+        try channel.pipeline.syncOperations.addHandler(ClientConnection(worker: self))
     }
 
     func add(_ client: ClientConnection) {
@@ -147,23 +137,13 @@ final class Worker {
     ) {
         let connection = UpstreamConnection(address: address, worker: self)
         let bound = NIOLoopBound(connection, eventLoop: self.eventLoop)
-        let headerLimit = self.settings.headerLimit
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(.seconds(self.settings.connectTimeout))
             .channelOption(.autoRead, value: false)
             .channelOptions(PeerSilence.options(limit: self.settings.silenceTimeout))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    var limits = NIOHTTPDecoderLimitConfiguration()
-                    limits.maxHeaderFieldSize = headerLimit
-                    limits.maxHeaderListSize = headerLimit
-                    var framing = HTTPRequestEncoder.Configuration()
-                    framing.automaticallySetFramingHeaders = false
-                    try channel.pipeline.syncOperations.addHandlers(
-                        HTTPRequestEncoder(configuration: framing),
-                        ByteToMessageHandler(HTTPResponseDecoder(limitConfiguration: limits)),
-                        bound.value
-                    )
+                    try channel.pipeline.syncOperations.addHandler(bound.value)
                 }
             }
         let channel: EventLoopFuture<any Channel>

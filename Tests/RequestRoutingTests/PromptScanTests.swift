@@ -88,6 +88,17 @@ struct PromptScanTests {
         #expect(self.scan(text).prefix == nil)
     }
 
+    @Test("a body reads alike in one piece and byte by byte", arguments: 1...9)
+    func pieces(size: Int) {
+        let text = self.chat(("system", #"be "brief" \\ kind"#), ("user", "a cat é 😺"), ("assistant", "hm"))
+        for text in [text, #"{"prompt":"\#(String(repeating: "word ", count: 300))","stream":false,"model":"m"}"#] {
+            let (whole, cut) = (self.scan(text), self.scan(text, in: size))
+            #expect(whole.prefix != nil && whole.prefix == cut.prefix)
+            #expect(whole.model == cut.model && whole.modelBytes == cut.modelBytes && whole.stream == cut.stream)
+            #expect(whole.textBytes == cut.textBytes && whole.offset == cut.offset)
+        }
+    }
+
     @Test("any bytes at all are survived, in any order")
     func fuzz() {
         var dice = QuickDice(seed: 3)

@@ -1,6 +1,5 @@
 import FleetModel
 import NIOCore
-import NIOHTTP1
 import TestKit
 import Testing
 
@@ -12,16 +11,16 @@ import Testing
     let b = ProxyTarget(address: EndpointAddress(host: "10.0.0.2", port: 8000))
 
     func exchange(
-        _ method: HTTPMethod = .POST,
-        version: HTTPVersion = .http1_1,
-        headers: HTTPHeaders = ["content-length": "4"],
+        _ method: String = "POST",
+        isOld: Bool = false,
+        headers: Fields = ["content-length": "4"],
         tries: Int = 3,
         replay: Int = 8,
         discard: Int = 8
     ) throws -> Exchange {
         var headers = headers
-        headers.add(name: "host", value: "test")
-        let head = HTTPRequestHead(version: version, method: method, uri: "/", headers: headers)
+        headers.add("host", "test")
+        let head = RequestHead(method: method, uri: "/", isOld: isOld, headers: headers)
         let admitted = try HeaderRules.admit(head, client: nil, viaName: "isobar")
         return Exchange(admitted, id: 7, limits: .init(tries: tries, replay: replay, discard: discard))
     }
@@ -60,7 +59,7 @@ import Testing
     @Test func `a whole exchange ends with one outcome and a connection to keep`() throws {
         var exchange = try self.exchange()
         self.sent(&exchange)
-        let head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-length": "4"])
+        let head = ResponseHead(status: 200, reason: "OK", headers: ["content-length": "4"])
         let begun = exchange.responseHead(head, now: self.later(1))
         #expect(begun.last == self.outcome(1, self.a, .head(status: 200, after: 1)))
         #expect(exchange.responseBody(4) == true)
@@ -89,7 +88,7 @@ import Testing
             Issue.record("\(actions)")
             return
         }
-        #expect(head.status == .badGateway)
+        #expect(head.status == 502)
         // The body has not come yet: it is read and dropped, and the connection stays.
         #expect(exchange.stage == .discarding)
         #expect(exchange.requestBody(self.body) == .dropped)
@@ -154,7 +153,7 @@ import Testing
         _ = exchange.directed(.forward(self.a), now: self.start)
         _ = exchange.connected(reused: false, now: self.start)
         _ = exchange.responseHead(
-            HTTPResponseHead(version: .http1_1, status: .payloadTooLarge),
+            ResponseHead(status: 413, reason: "Payload Too Large"),
             now: self.later(1)
         )
         #expect(exchange.requestBody(self.body) == .forward, "the upstream may still want it")
@@ -170,7 +169,7 @@ import Testing
     @Test func `an upstream that dies in its answer cuts the client's`() throws {
         var exchange = try self.exchange()
         self.sent(&exchange)
-        _ = exchange.responseHead(HTTPResponseHead(version: .http1_1, status: .ok), now: self.start)
+        _ = exchange.responseHead(ResponseHead(status: 200, reason: "OK"), now: self.start)
         _ = exchange.responseBody(3)
         #expect(
             exchange.upstreamFailed(.connectionClosed, now: self.later(1)) == [
@@ -181,16 +180,16 @@ import Testing
     }
 
     @Test func `an answer without a length to HTTP 1.0 ends with the connection, and a cut resets it`() throws {
-        var exchange = try self.exchange(version: .http1_0)
+        var exchange = try self.exchange(isOld: true)
         self.sent(&exchange)
-        let begun = exchange.responseHead(HTTPResponseHead(version: .http1_1, status: .ok), now: self.start)
+        let begun = exchange.responseHead(ResponseHead(status: 200, reason: "OK"), now: self.start)
         guard case .respond(let head) = begun[0] else {
             Issue.record("\(begun)")
             return
         }
-        #expect(head.version == .http1_0)
+        #expect(head.isOld)
         #expect(head.headers["connection"] == ["close"])
-        #expect(!head.headers.contains(name: "transfer-encoding"))
+        #expect(!head.headers.contains(.transferEncoding))
         #expect(exchange.upstreamFailed(.connectionClosed, now: self.later(1)).last == .cut(reset: true))
     }
 
@@ -200,7 +199,7 @@ import Testing
         _ = exchange.directed(.forward(self.a), now: self.start)
         if stage != .connecting { _ = exchange.connected(reused: false, now: self.start) }
         if stage == .answering {
-            _ = exchange.responseHead(HTTPResponseHead(version: .http1_1, status: .ok), now: self.start)
+            _ = exchange.responseHead(ResponseHead(status: 200, reason: "OK"), now: self.start)
         }
         #expect(exchange.stage == stage)
         #expect(
@@ -213,7 +212,7 @@ import Testing
 
     @Test func `a client that waits to continue is told so once a target is chosen`() throws {
         var exchange = try self.exchange(headers: ["content-length": "4", "expect": "100-continue"])
-        #expect(!exchange.request.head.headers.contains(name: "expect"))
+        #expect(!exchange.request.head.headers.contains(.expect))
         #expect(
             exchange.directed(.forward(self.a), now: self.start) == [.sendContinue, .connect(self.a, fresh: false)]
         )
@@ -236,7 +235,7 @@ import Testing
         var exchange = try self.exchange()
         self.sent(&exchange)
         exchange.drain()
-        let begun = exchange.responseHead(HTTPResponseHead(version: .http1_1, status: .ok), now: self.start)
+        let begun = exchange.responseHead(ResponseHead(status: 200, reason: "OK"), now: self.start)
         guard case .respond(let head) = begun[0] else {
             Issue.record("\(begun)")
             return
@@ -263,7 +262,7 @@ import Testing
                     count(exchange.directed(.forward(self.a), now: self.start))
                 case 1: count(exchange.connected(reused: Bool.random(using: &dice), now: self.start))
                 case 2: count(exchange.upstreamFailed(.connectionClosed, now: self.start))
-                case 3: count(exchange.responseHead(.init(version: .http1_1, status: .ok), now: self.start))
+                case 3: count(exchange.responseHead(ResponseHead(status: 200, reason: "OK"), now: self.start))
                 case 4: _ = exchange.responseBody(1)
                 case 5: count(exchange.responseEnded(nil, now: self.start))
                 case 6: _ = exchange.requestBody(self.body)

@@ -1,18 +1,17 @@
-import NIOHTTP1
 import Testing
 
 @testable import ReverseProxy
 
 @Suite struct HeaderRulesTests {
     func admit(
-        _ headers: HTTPHeaders = [:],
-        method: HTTPMethod = .POST,
+        _ headers: Fields = [:],
+        method: String = "POST",
         uri: String = "/v1"
     ) throws(Refusal) -> AdmittedRequest {
         var headers = headers
-        headers.add(name: "Host", value: "test")
+        headers.add("Host", "test")
         return try HeaderRules.admit(
-            HTTPRequestHead(version: .http1_1, method: method, uri: uri, headers: headers),
+            RequestHead(method: method, uri: uri, headers: headers),
             client: "192.0.2.7",
             viaName: "isobar"
         )
@@ -25,20 +24,20 @@ import Testing
             ["transfer-encoding": "gzip, chunked"],
             ["transfer-encoding": "chunked", "Transfer-Encoding": "identity"],
             ["host": "other"],
-        ] as [HTTPHeaders]
+        ] as [Fields]
     )
-    func `a request that two servers could read in two ways is refused`(headers: HTTPHeaders) {
+    func `a request that two servers could read in two ways is refused`(headers: Fields) {
         let refusal = #expect(throws: Refusal.self) { try self.admit(headers) }
         #expect(refusal?.status == 400)
     }
 
     @Test func `what is not proxied is refused, and an offer of h2c is passed over`() throws {
-        #expect(#expect(throws: Refusal.self) { try self.admit(method: .CONNECT) }?.status == 501)
+        #expect(#expect(throws: Refusal.self) { try self.admit(method: "CONNECT") }?.status == 501)
         #expect(#expect(throws: Refusal.self) { try self.admit(["upgrade": "websocket"]) }?.status == 501)
         #expect(#expect(throws: Refusal.self) { try self.admit(["expect": "a miracle"]) }?.status == 417)
         #expect(#expect(throws: Refusal.self) { try self.admit(uri: "nonsense") }?.status == 400)
         let offer = try self.admit(["upgrade": "h2c", "connection": "upgrade, http2-settings", "http2-settings": "x"])
-        #expect(offer.head.headers.map(\.name) == ["Host", "x-forwarded-for", "via"])
+        #expect(offer.head.headers.names == ["Host", "x-forwarded-for", "via"])
         #expect(!offer.keepAlive)
     }
 
@@ -49,7 +48,7 @@ import Testing
             "Authorization": "Bearer t",
         ])
         #expect(
-            admitted.head.headers.map(\.name) == ["Content-Length", "Authorization", "Host", "x-forwarded-for", "via"]
+            admitted.head.headers.names == ["Content-Length", "Authorization", "Host", "x-forwarded-for", "via"]
         )
     }
 
@@ -70,25 +69,31 @@ import Testing
     }
 
     @Test func `an answer is framed for the client that gets it`() throws {
-        func respond(_ method: HTTPMethod, _ status: HTTPResponseStatus, _ headers: HTTPHeaders) throws -> HTTPHeaders {
-            let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+        func respond(_ method: String, _ status: Int, _ headers: Fields) throws -> Fields {
+            let head = ResponseHead(status: status, reason: "", headers: headers)
             return HeaderRules.respond(head, to: try self.admit(method: method), adding: [], keepAlive: true).head
                 .headers
         }
-        #expect(try respond(.GET, .ok, [:]) == ["transfer-encoding": "chunked"])
-        #expect(try respond(.GET, .ok, ["Transfer-Encoding": "chunked"]) == ["transfer-encoding": "chunked"])
-        #expect(try respond(.GET, .ok, ["Content-Length": "3"]) == ["Content-Length": "3"])
-        #expect(try respond(.HEAD, .ok, ["Transfer-Encoding": "chunked"]) == [:])
-        #expect(try respond(.HEAD, .ok, ["Content-Length": "3"]) == ["Content-Length": "3"])
-        #expect(try respond(.GET, .noContent, ["Content-Length": "0"]) == [:])
-        #expect(try respond(.GET, .notModified, ["Content-Length": "3"]) == ["Content-Length": "3"])
+        #expect(try respond("GET", 200, [:]) == ["transfer-encoding": "chunked"])
+        #expect(try respond("GET", 200, ["Transfer-Encoding": "chunked"]) == ["transfer-encoding": "chunked"])
+        #expect(try respond("GET", 200, ["Content-Length": "3"]) == ["Content-Length": "3"])
+        #expect(try respond("HEAD", 200, ["Transfer-Encoding": "chunked"]) == [:])
+        #expect(try respond("HEAD", 200, ["Content-Length": "3"]) == ["Content-Length": "3"])
+        #expect(try respond("GET", 204, ["Content-Length": "0"]) == [:])
+        #expect(try respond("GET", 304, ["Content-Length": "3"]) == ["Content-Length": "3"])
     }
 
     @Test func `no header of the director's can split a message`() {
         #expect(ProxyHeader("x-reason", "a\r\nset-cookie: b").value == "a  set-cookie: b")
         #expect(ProxyHeader("x-a: b\r\nx", "").name == "x-abx")
-        var headers: HTTPHeaders = ["content-length": "3", "x-a": "1"]
+        var headers: Fields = ["content-length": "3", "x-a": "1"]
         headers.set([ProxyHeader("Content-Length", "9"), ProxyHeader("connection", "close"), ProxyHeader("X-A", "2")])
         #expect(headers == ["content-length": "3", "X-A": "2"])
     }
+}
+
+extension Fields {
+    var names: [String] { self.lines.map(self.name) }
+
+    subscript(_ name: String) -> [String] { self.lines.filter { self.isNamed($0, name) }.map(self.value) }
 }

@@ -1,6 +1,5 @@
 import FleetModel
 import NIOCore
-import NIOHTTP1
 import TestKit
 import Testing
 
@@ -13,10 +12,10 @@ struct PeekTests {
 
     private func later(_ seconds: Seconds) -> NIODeadline { self.start + .seconds(seconds) }
 
-    private func exchange(_ headers: HTTPHeaders, peek: Int = 8) throws -> Exchange {
+    private func exchange(_ headers: Fields, peek: Int = 8) throws -> Exchange {
         var headers = headers
-        headers.add(name: "host", value: "test")
-        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "/", headers: headers)
+        headers.add("host", "test")
+        let head = RequestHead(method: "POST", uri: "/", headers: headers)
         let admitted = try HeaderRules.admit(head, client: nil, viaName: "isobar")
         return Exchange(admitted, id: 7, limits: .init(tries: 3, replay: 64, discard: 8, peek: peek))
     }
@@ -90,7 +89,7 @@ struct PeekTests {
         _ = exchange.requestEnded(nil)
         _ = exchange.connected(reused: false, now: self.start)
         let begun = exchange.responseHead(
-            HTTPResponseHead(version: .http1_1, status: .ok),
+            ResponseHead(status: 200, reason: "OK"),
             now: self.later(1)
         )
         guard case .report(let head)? = begun.last else { Issue.record("no report"); return }

@@ -13,11 +13,10 @@ extension Gateway.State {
 
     /// Decides about a request of which a try may go out.
     mutating func decide(_ id: UInt64, failed: [EndpointAddress], now: Seconds) -> Verdict {
-        guard var open = self.open[id] else { return .drop(.noEndpoints, retryAfter: 1) }
-        defer { self.open[id] = open }
+        guard let open = self.open[id] else { return .drop(.noEndpoints, retryAfter: 1) }
         open.request.failed = failed
         switch open.phase {
-        case .evicted: return self.drop(&open, .evicted)
+        case .evicted: return self.drop(open, .evicted)
         case .assigned(let pick):
             open.phase = .sent(pick)
             return .forward(open, pick)
@@ -25,30 +24,30 @@ extension Gateway.State {
             // Timers may be a little early.
             guard now >= until - 0.01 else { return .wait(until - now) }
             self.admission.leave(id)
-            self.waited(&open, since: since, now: now)
-            if self.router.fullness(of: open.request, now: now) == nil { return self.drop(&open, .noEndpoints) }
+            self.waited(open, since: since, now: now)
+            if self.router.fullness(of: open.request, now: now) == nil { return self.drop(open, .noEndpoints) }
             // Its patience for an endpoint, or for the next try, is over; that for room ends with a refusal.
             return open.waitsForRoom
-                ? self.drop(&open, .expired) : self.pick(&open, now: now) ?? self.drop(&open, .noEndpoints)
+                ? self.drop(open, .expired) : self.pick(open, now: now) ?? self.drop(open, .noEndpoints)
         case .choosing, .sent: break
         }
         // Another try is no new work, and a request that was let in is not sent away.
         guard failed.isEmpty else {
-            return self.pick(&open, now: now) ?? self.drop(&open, .noEndpoints)
+            return self.pick(open, now: now) ?? self.drop(open, .noEndpoints)
         }
         guard let fullness = self.router.fullness(of: open.request, now: now) else {
             // The other gateway knows other places; a client of ours may as well wait for the first endpoint.
-            if open.request.isHop { return self.drop(&open, .noEndpoints) }
-            return self.queue(id, &open, isForEndpoint: true, now: now)
+            if open.request.isHop { return self.drop(open, .noEndpoints) }
+            return self.queue(id, open, isForEndpoint: true, now: now)
         }
         let isFull = fullness >= self.admission.settings.fullness[open.request.band.rank]
         if isFull || self.admission.isQueued(open.request.pool, open.request.band) {
-            return self.queue(id, &open, isForEndpoint: false, now: now)
+            return self.queue(id, open, isForEndpoint: false, now: now)
         }
-        return self.pick(&open, now: now) ?? self.drop(&open, .noEndpoints)
+        return self.pick(open, now: now) ?? self.drop(open, .noEndpoints)
     }
 
-    private mutating func pick(_ open: inout OpenRequest, now: Seconds) -> Verdict? {
+    private mutating func pick(_ open: OpenRequest, now: Seconds) -> Verdict? {
         do throws(PickRefusal) {
             let pick = try self.router.pick(open.request, now: now, using: &self.dice)
             if pick.need == .last, open.pauses < Self.pausesMax {
@@ -59,7 +58,7 @@ extension Gateway.State {
                 open.waitsForRoom = false
                 return .wait(Self.pause)
             }
-            self.took(pick, &open)
+            self.took(pick, open)
             open.phase = .sent(pick)
             return .forward(open, pick)
         } catch {
@@ -68,7 +67,7 @@ extension Gateway.State {
         }
     }
 
-    private mutating func took(_ pick: Pick, _ open: inout OpenRequest) {
+    private mutating func took(_ pick: Pick, _ open: OpenRequest) {
         open.tries += 1
         open.lastPick = pick
         open.plan = self.fence.held
@@ -77,7 +76,7 @@ extension Gateway.State {
 
     private mutating func queue(
         _ id: UInt64,
-        _ open: inout OpenRequest,
+        _ open: OpenRequest,
         isForEndpoint: Bool,
         now: Seconds
     ) -> Verdict {
@@ -91,7 +90,7 @@ extension Gateway.State {
             isForEndpoint: isForEndpoint
         )
         switch self.admission.arrive(arrival, now: now, using: &self.dice) {
-        case .drop(let reason): return self.drop(&open, reason)
+        case .drop(let reason): return self.drop(open, reason)
         case .wait(let until, let evicted):
             if let evicted {
                 self.open[evicted]?.phase = .evicted
@@ -104,7 +103,7 @@ extension Gateway.State {
     }
 
     /// Turns a request away.
-    private mutating func drop(_ open: inout OpenRequest, _ reason: DropReason) -> Verdict {
+    private mutating func drop(_ open: OpenRequest, _ reason: DropReason) -> Verdict {
         open.phase = .choosing
         open.drop = reason
         self.counts.dropped(reason, open.request)
@@ -113,7 +112,7 @@ extension Gateway.State {
         return .drop(reason, retryAfter: 1 + min(29, waiting / 64))
     }
 
-    private mutating func waited(_ open: inout OpenRequest, since: Seconds, now: Seconds) {
+    private mutating func waited(_ open: OpenRequest, since: Seconds, now: Seconds) {
         open.waited += now - since
         self.counts.waited(now - since, open.request)
     }
@@ -129,14 +128,13 @@ extension Gateway.State {
                             .map { $0 < self.admission.settings.fullness[band.rank] } ?? false
                 }
                 guard let id = self.admission.next(pool, now: now, hasRoom: { room[$0.rank] }) else { break }
-                guard var open = self.open[id] else { continue }
-                if case .waiting(_, let since) = open.phase { self.waited(&open, since: since, now: now) }
+                guard let open = self.open[id] else { continue }
+                if case .waiting(_, let since) = open.phase { self.waited(open, since: since, now: now) }
                 open.phase = .choosing
                 if let pick = try? self.router.pick(open.request, now: now, using: &self.dice) {
-                    self.took(pick, &open)
+                    self.took(pick, open)
                     open.phase = .assigned(pick)
                 }
-                self.open[id] = open
                 self.woken.append(id)
             }
         }

@@ -29,8 +29,7 @@ extension Gateway: ProxyDirector {
             )
         }
         let now = self.clock.now
-        let isKnown = self.withState { $0.open[request.id] != nil }
-        let opened = isKnown ? nil : self.open(request, of: pool, now: now)
+        let opened = request.asked == 0 ? self.open(request, of: pool, now: now) : nil
         let (verdict, woken) = self.withState { state -> (Verdict, [UInt64]) in
             if let opened { state.begin(opened, id: request.id, now: now) }
             let verdict = state.decide(request.id, failed: failed.map(\.address), now: now)
@@ -148,6 +147,8 @@ extension Gateway: ProxyDirector {
     // MARK: What became of it
 
     func observe(_ outcome: ProxyOutcome) {
+        // The choice was counted when it was made.
+        if case .sent = outcome.event { return }
         let now = self.clock.now
         let woken = self.withState { state in
             state.observed(outcome, now: now)
@@ -179,7 +180,7 @@ extension Gateway.State {
     }
 
     mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {
-        guard var open = self.open[outcome.request], case .sent(let pick) = open.phase else { return }
+        guard let open = self.open[outcome.request], case .sent(let pick) = open.phase else { return }
         self.counts.observed(outcome.event, of: pick)
         if case .firstByte(_, let after) = outcome.event {
             self.router.began(pick)
@@ -189,9 +190,8 @@ extension Gateway.State {
         if outcome.event.isTerminal {
             self.router.finished(pick, PickOutcome(outcome.event, of: pick), now: now)
             open.phase = .choosing
+            self.release(now: now)
         }
-        self.open[outcome.request] = open
-        if outcome.event.isTerminal { self.release(now: now) }
     }
 
     /// Forgets a request that is over.

@@ -3,7 +3,13 @@ import RequestRouting
 import ReverseProxy
 
 /// What the gateway knows of a request from its head to its end.
-struct OpenRequest: Sendable {
+///
+/// A class, so that news of a request writes to its one place and copies nothing.
+///
+/// It is sendable because what varies is read and written under the gateway's lock only, but for two moments at which
+/// nobody else has a hand on it: after the verdict to forward it, when all news of it comes from the event loop that
+/// asked, and after its end, when the gateway has forgotten it.
+final class OpenRequest: @unchecked Sendable {
     enum Phase: Sendable {
         /// No try has been chosen, or the last one is over.
         case choosing
@@ -39,6 +45,26 @@ struct OpenRequest: Sendable {
     var plan: PlanVersion?
     var timeToFirstByte: Seconds?
     var drop: DropReason?
+
+    init(
+        request: PickRequest,
+        pool: GatewayConfiguration.Pool,
+        tenant: UInt64,
+        deadline: Seconds?,
+        model: String?,
+        rewritten: String?,
+        edit: BodyEdit?,
+        streams: Bool
+    ) {
+        self.request = request
+        self.pool = pool
+        self.tenant = tenant
+        self.deadline = deadline
+        self.model = model
+        self.rewritten = rewritten
+        self.edit = edit
+        self.streams = streams
+    }
 
     /// The pick that is not finished, if any.
     var openPick: Pick? {

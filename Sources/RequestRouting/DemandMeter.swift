@@ -39,13 +39,13 @@ package struct DemandMeter: Sendable {
     /// Counts one request from a client; a request from another gateway is that gateway's demand.
     package mutating func arrived(pool: PoolName, band: Band, now: Seconds) {
         let key = Key(pool: pool, band: band)
-        // In place: a copy would cost an allocation for every request.
-        guard let count = self.readings[key]?.count else {
+        guard let place = self.readings.index(forKey: key) else {
             let spans: [Seconds] = band == .premium ? [1, 10] : [5]
             self.readings[key] = spans.map { Reading(span: $0, at: now) }
             return self.arrived(pool: pool, band: band, now: now)
         }
-        for index in 0..<count { self.readings[key]?[index].add(now: now) }
+        // In place: a copy would cost an allocation for every request.
+        for index in self.readings.values[place].indices { self.readings.values[place][index].add(now: now) }
     }
 
     /// The rates, sorted by pool and band.

@@ -160,6 +160,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private func direct(failed: [ProxyTarget]) {
         guard let proxied else { return }
         if !failed.isEmpty { self.worker.counters.count { $0.retries += 1 } }
+        self.proxied?.asked += 1
         let decision = self.worker.director.direct(proxied, failed: failed)
         self.perform(self.exchange?.directed(decision, now: .now()))
     }

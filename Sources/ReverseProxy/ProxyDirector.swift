@@ -107,6 +107,8 @@ package struct ProxiedRequest: Hashable, Sendable {
     package let client: String?
     /// How many gateways of this fleet the request has passed before, by its `via` header.
     package let hops: Int
+    /// How often the director was asked about it before.
+    package internal(set) var asked = 0
     let headers: Fields
     /// The beginning of the body, when the director wanted it: at most ``ProxySettings/peekLimit`` bytes.
     var peeked: [ByteBuffer] = []

@@ -11,6 +11,7 @@ struct Read: Hashable {
     var body = ""
     var trailers: [String]?
     var isWhole = false
+    var isLast = false
 }
 
 extension MessageReader {
@@ -29,7 +30,10 @@ extension MessageReader {
             switch part {
             case .head(let head):
                 var read = Read()
-                if let head = head as? RequestHead { read.firstLine = "\(head.method) \(head.uri) \(head.isOld)" }
+                if let head = head as? RequestHead {
+                    read.firstLine = "\(head.method) \(head.uri) \(head.isOld)"
+                    read.isLast = !head.isKeepAlive
+                }
                 if let head = head as? ResponseHead { read.firstLine = "\(head.status) \(head.reason) \(head.isOld)" }
                 read.headers = head.headers.lines.map {
                     "\(head.headers.name(of: $0))=\(head.headers.value(of: $0))"
@@ -71,7 +75,7 @@ extension MessageReader {
         "\r\nPOST /v1/chat?x=1 HTTP/1.1\r\nHost: test\r\nX-Empty:\r\nX-Blanks: \t a  b\t \r\ncontent-length: 5\r\n\r\nhello"
         + "GET /next HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
         + "PUT * HTTP/1.1\r\nhost: test\r\nTransfer-Encoding: Chunked\r\n\r\n"
-        + "3\r\nabc\r\nA;ext=\"q\"\r\n0123456789\r\n000\r\nX-Sum: 1\r\ncontent-length: 9\r\n\r\n"
+        + "3\r\nabc\r\nA;ext=\"q\"\r\n0123456789\r\n000\r\nX-Sum: 1\r\nhost: x\r\n\r\n"
         + "DELETE /last HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n"
 
     static let expected = [
@@ -154,6 +158,7 @@ extension MessageReader {
         "\r\n", "g\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\na\r\n", "1 \r\na\r\n", "1\na\r\n", "1\rX\na\r\n",
         "1\r\nab\r\n", "1\r\na\n\r", "1\r\na\rx", "1;\u{1}\r\na\r\n", "1;a\rb\r\na\r\n", "1;a\nb\r\na\r\n",
         "1111111111111111\r\n", "FFFFFFFFFFFFFFFF\r\n", "1\r\na\r\n0\r\n x: 1\r\n\r\n", "1\r\na\r\n0\r\nx : 1\r\n\r\n",
+        "1\r\na\r\n0\r\ncontent-length: 3\r\n\r\n", "1\r\na\r\n0\r\ntransfer-encoding: chunked\r\n\r\n",
     ])
     func `a chunk whose end two servers could see in two places is refused`(chunks: String) {
         for size in [1, 10_000] {

@@ -69,6 +69,12 @@ struct Fields: Sendable {
         self.bytes.append(UInt8(ascii: "\n"))
     }
 
+    /// Takes the last line away again.
+    mutating func removeLast() {
+        guard let last = self.lines.popLast() else { return }
+        self.bytes.removeLast(self.bytes.count - Int(last.start))
+    }
+
     /// Takes away every line of that name, and adds one.
     mutating func set(_ name: String, _ value: String) {
         if self.lines.contains(where: { self.isNamed($0, name) }) {

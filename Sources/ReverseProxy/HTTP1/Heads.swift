@@ -18,7 +18,7 @@ struct ResponseHead: Hashable, Sendable {
     var headers = Fields()
 }
 
-/// Why bytes are no HTTP/1 message. The words go into an answer to the client.
+/// Why bytes are no HTTP/1 message; the words go into an answer to the client.
 enum WireError: Error, Hashable {
     /// The head, or the trailers, are longer than allowed.
     case tooLong

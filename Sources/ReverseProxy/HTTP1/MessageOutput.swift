@@ -1,8 +1,8 @@
 import NIOCore
 
-/// One connection's way out: what is written is gathered into one piece of memory, which goes to the channel when it
-/// is flushed. So an answer is one write of one buffer, and the buffer serves the next answer.
+/// One connection's way out, on which what is written is gathered into one piece of memory until it is flushed.
 ///
+/// So an answer is one write of one buffer, and the buffer serves the next answer.
 /// Writing to a channel may come back to whoever writes, so nothing here is held while the channel is called.
 final class MessageOutput {
     /// Memory beyond this is not kept for the next message, as thousands of idle streams would keep it.

@@ -249,8 +249,13 @@ struct MessageReader<Head: MessageHead> {
         default:
             guard !line.isEmpty else { return true }
             guard self.trailers.lines.count < Self.fieldsMax else { throw .tooLong }
-            // What frames or routes a message has no place behind it (RFC 9110 §6.5.1).
-            try Self.readField(line) { if KnownHeader($0) == .other { self.trailers.add($0, $1) } }
+            try Self.readField(line) { self.trailers.add($0, $1) }
+            // What frames a message has no place behind it (RFC 9110 §6.5.1); other fields of ours are left out.
+            switch self.trailers.lines.last?.kind {
+            case .contentLength, .transferEncoding: throw .malformed("a trailer says how long the body was")
+            case .other, nil: break
+            default: self.trailers.removeLast()
+            }
             return false
         }
     }

@@ -4,6 +4,7 @@ import Logging
 import Observability
 import RequestRouting
 import ReverseProxy
+import WireTransport
 
 // What the proxy asks the gateway for each request.
 
@@ -32,6 +33,7 @@ extension Gateway: ProxyDirector {
         let opened = request.asked == 0 ? self.open(request, of: pool, now: now) : nil
         let (verdict, woken) = self.withState { state -> (Verdict, [UInt64]) in
             if let opened { state.begin(opened, id: request.id, now: now) }
+            if opened != nil { state.trace(request.id, given: request[header: TraceContext.header]) }
             let verdict = state.decide(request.id, failed: failed.map(\.address), now: now)
             return (verdict, state.takeWoken())
         }
@@ -41,6 +43,18 @@ extension Gateway: ProxyDirector {
         case .wait(let seconds): return .wait(seconds)
         case .drop(let reason, let retryAfter): return .answer(Self.refusal(reason, of: pool.name, retryAfter))
         }
+    }
+
+    /// Gateways of other regions are called over mutual TLS when this one has a certificate, model servers as their pool
+    /// says.
+    func tls(to target: EndpointAddress) -> TLSInstaller? {
+        if let links, let region = self.configuration.region(of: target) {
+            return { channel in try links.install(in: channel, to: target, region: region) }
+        }
+        guard !self.trusts.isEmpty, let pool = self.withState({ $0.router.pool(of: target) }),
+            let trust = self.trusts[pool]
+        else { return nil }
+        return { channel in try trust.install(in: channel, to: target) }
     }
 
     // MARK: What a request says
@@ -62,7 +76,7 @@ extension Gateway: ProxyDirector {
             }
         let served = rewritten ?? scan.model
         let isAdapter = pool.model != nil && served != nil && served != pool.model
-        let patience = Self.deadlineHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Double.init)
+        let deadline = RequestDeadline { request[header: $0] }
         return OpenRequest(
             request: PickRequest(
                 pool: pool.name,
@@ -76,7 +90,8 @@ extension Gateway: ProxyDirector {
             ),
             pool: pool,
             tenant: TextHash.of(Self.fairnessHeaders.lazy.compactMap { request[header: $0] }.first ?? Self.defaultFlow),
-            deadline: patience.flatMap { $0.isFinite && $0 >= 0 ? now + $0 / 1_000 : nil },
+            deadline: deadline.map { now + $0.seconds },
+            deadlineHeader: deadline?.header,
             model: scan.model,
             rewritten: rewritten,
             edit: rewritten.flatMap { model in
@@ -102,10 +117,10 @@ extension Gateway: ProxyDirector {
         var up: [ProxyHeader] = []
         if pick.isRemote { up.append(ProxyHeader(Self.clusterHeader, pick.cluster.text)) }
         if let model = open.model, !open.request.isHop { up.append(ProxyHeader(Self.modelHeader, model)) }
-        if let deadline = open.deadline, request[header: Self.deadlineHeaders[0]] != nil {
-            let left = max(0, deadline - self.clock.now) * 1_000
-            up.append(ProxyHeader(Self.deadlineHeaders[0], String(Int(left.rounded()))))
+        if let deadline = open.deadline, let header = open.deadlineHeader {
+            up.append(ProxyHeader(header.rawValue, header.text(of: deadline - self.clock.now)))
         }
+        if let trace = open.trace, !trace.isGiven { up.append(ProxyHeader(TraceContext.header, trace.text)) }
         var down: [ProxyHeader] = []
         if request[header: Self.explainHeader] == "1" {
             // A peer says itself which of its clusters took the request.
@@ -132,13 +147,15 @@ extension Gateway: ProxyDirector {
         let headers = [
             ProxyHeader("retry-after", String(retryAfter)), ProxyHeader(self.droppedHeader, reason.rawValue),
         ]
-        let status = reason == .noEndpoints ? 503 : 429
+        let status = reason == .noEndpoints || reason == .retriesSpent ? 503 : 429
         let message =
             switch reason {
             case .noEndpoints:
                 "no endpoint of pool \(pool) can take a request; see the gateway's /v1/status"
             case .saturated: "pool \(pool) is full; try again in \(retryAfter) s"
             case .expired: "pool \(pool) had no room in time; try again in \(retryAfter) s"
+            case .retriesSpent:
+                "a try failed in pool \(pool), and too many requests are tried again already; try again in \(retryAfter) s"
             case .evicted: "pool \(pool) is full and requests of a higher priority came; try again in \(retryAfter) s"
             }
         return .error(status: status, code: reason.rawValue, message: message, headers: headers)
@@ -175,8 +192,14 @@ extension Gateway: ProxyDirector {
 extension Gateway.State {
     mutating func begin(_ open: OpenRequest, id: UInt64, now: Seconds) {
         self.open[id] = open
+        self.budget.arrived()
         if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
         if open.rewritten != nil { self.counts.rewrites += 1 }
+    }
+
+    /// Gives a request its place in a trace.
+    mutating func trace(_ id: UInt64, given text: String?) {
+        self.open[id]?.trace = TraceContext(given: text, using: &self.dice)
     }
 
     mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {

@@ -28,6 +28,9 @@ final class OpenRequest: @unchecked Sendable {
     let tenant: UInt64
     /// When its client gives up, on the gateway's clock.
     let deadline: Seconds?
+    /// The header by which it said so.
+    let deadlineHeader: RequestDeadline.Header?
+    var trace: TraceContext?
     /// The model that the client asked for.
     let model: String?
     /// The model that it gets instead.

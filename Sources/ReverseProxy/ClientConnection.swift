@@ -1,8 +1,10 @@
+import DequeModule
 import FleetModel
 import Glibc
 import NIOCore
 
-/// A client's connection: carries out what ``Exchange`` says, for one request after the other.
+/// A client's connection of HTTP/1, or its stream on one of HTTP/2: carries out what ``Exchange`` says, for one request
+/// after the other.
 ///
 /// Reading is asked for, never automatic, so that neither side can send more than the other takes. A client that ends
 /// its side has gone, as for nginx, Envoy and Go: nothing is dearer than an answer that nobody reads.
@@ -11,8 +13,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     typealias OutboundOut = ByteBuffer
 
     private let worker: Worker
+    private let wire: ClientWire
     private var context: ChannelHandlerContext?
     private var output: MessageOutput?
+    /// The same, when this is a stream.
+    private(set) var stream: StreamOutput?
+    /// What came on the stream and was not taken yet.
+    private var parts: Deque<MessageReader<RequestHead>.Part> = []
     /// What came after the request that is served stays in it: at most one read, as no more is asked for.
     private var input: MessageReader<RequestHead>
     private var address: String?
@@ -55,14 +62,19 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case closing
     }
 
-    init(worker: Worker) {
+    init(worker: Worker, wire: ClientWire) {
         self.worker = worker
+        self.wire = wire
         self.input = MessageReader(limit: worker.settings.headerLimit)
     }
 
+    var isStream: Bool { self.wire.isStream }
+
     /// Bytes that wait here for either side, the body kept for another try included.
     var bufferedBytes: Int {
-        let waiting = try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        // A stream has no such option, and holds no more than its watermark.
+        let options = self.isStream ? nil : self.context?.channel.syncOptions
+        let waiting = try? options?.getOption(.bufferedWritableBytes)
         return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
             + self.input.count
     }
@@ -70,9 +82,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     // MARK: Exchange
 
     private func begin(_ head: RequestHead) {
-        let admitted: AdmittedRequest
+        var admitted: AdmittedRequest
         do throws(Refusal) {
             admitted = try HeaderRules.admit(head, client: self.address, viaName: self.worker.settings.viaName)
+            // Nobody who goes in circles is helped by going on, whether or not his word counts.
+            if admitted.hops > self.worker.settings.maxHops { throw .loop(hops: admitted.hops) }
+            if self.wire.claims == .none { admitted.hops = 0 }
+            if self.isStream { admitted.keepAlive = false }
         } catch {
             return self.refuse(error, isHead: head.method == "HEAD")
         }
@@ -153,7 +169,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             self.upstream.take()?.close()
         case .next: self.endExchange()
         case .close: self.closeGently()
-        case .cut(let reset): if reset { self.reset() } else { self.closeGently() }
+        case .cut(let reset): if reset || self.isStream { self.reset() } else { self.closeGently() }
         }
     }
 
@@ -367,12 +383,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         guard !self.isClosing, let context else { return }
         self.isClosing = true
         self.output?.flush()
-        context.close(mode: .output, promise: nil)
+        if let stream { stream.finish() } else { context.close(mode: .output, promise: nil) }
         self.settle()
     }
 
     /// Resets the connection: what ends an answer that has no other end than the connection's.
     private func reset() {
+        if let stream { return stream.abort() }
         let options = self.context?.channel as? any SocketOptionProvider
         _ = options?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
         self.closeNow()
@@ -390,7 +407,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.output = MessageOutput(context)
+        if self.isStream { self.stream = StreamOutput(context) }
+        self.output = self.stream ?? MessageOutput(context)
         self.worker.add(self)
         if context.channel.isActive { self.opened(context) }
     }
@@ -405,6 +423,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         self.output = nil
+        self.stream = nil
         self.deadline = nil
         self.worker.remove(self)
     }
@@ -413,8 +432,16 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.isInRead = true
         // What comes after the last answer is only read to be dropped.
         guard !self.isClosing else { return }
-        self.input.take(self.unwrapInboundIn(data))
+        if !self.isStream { self.input.take(self.unwrapInboundIn(data)) }
         self.takeParts()
+    }
+
+    /// What has come on the stream is taken with the read that brought it.
+    func arrive(_ part: MessageReader<RequestHead>.Part) { self.parts.append(part) }
+
+    /// The stream brought what is no request.
+    func arrive(_ refusal: Refusal) {
+        if !self.isClosing { self.fail(refusal) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -426,10 +453,14 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     /// Takes what has come of the request, and of the next one once the exchange of this one is over.
     private func takeParts() {
         do throws(WireError) {
-            while !self.isClosing, self.isFreeForMore, let part = try self.input.next() { self.take(part) }
+            while !self.isClosing, self.isFreeForMore, let part = try self.next() { self.take(part) }
         } catch {
             self.fail(Refusal(error))
         }
+    }
+
+    private func next() throws(WireError) -> MessageReader<RequestHead>.Part? {
+        self.isStream ? self.parts.popFirst() : try self.input.next()
     }
 
     /// The request turned out to be one that is not served.

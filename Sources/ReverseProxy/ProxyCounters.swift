@@ -4,8 +4,19 @@ import Synchronization
 package struct ProxyCounters: Hashable, Sendable {
     /// Client connections.
     package var connectionsOpen = 0
-    /// Client connections closed at once because ``ProxySettings/maxConnections`` were open.
+    /// Client connections closed at once because ``ProxySettings/maxConnections`` were open, or
+    /// ``ProxySettings/maxHandshakes`` under way.
     package var connectionsRefused = 0
+    /// Streams of HTTP/2 connections that are not over.
+    package var streamsOpen = 0
+    /// Streams begun.
+    package var streams = 0
+    /// HTTP/2 connections closed because the client broke the protocol or flooded it.
+    package var http2Faults = 0
+    /// TLS handshakes of clients that succeeded.
+    package var handshakes = 0
+    /// TLS handshakes that failed, were left or took too long.
+    package var handshakesFailed = 0
     /// Requests whose exchange is not over.
     package var requestsInFlight = 0
     /// Requests begun.
@@ -30,6 +41,11 @@ package struct ProxyCounters: Hashable, Sendable {
     static func += (sum: inout Self, one: Self) {
         sum.connectionsOpen += one.connectionsOpen
         sum.connectionsRefused += one.connectionsRefused
+        sum.streamsOpen += one.streamsOpen
+        sum.streams += one.streams
+        sum.http2Faults += one.http2Faults
+        sum.handshakes += one.handshakes
+        sum.handshakesFailed += one.handshakesFailed
         sum.requestsInFlight += one.requestsInFlight
         sum.requests += one.requests
         sum.requestsRefused += one.requestsRefused

@@ -24,11 +24,16 @@ package protocol ProxyDirector: Sendable {
 
     /// Whether an answer of 502 or 503, of which nothing has been passed on, is to be tried elsewhere.
     func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool
+
+    /// The TLS of new connections to a target; plain text when `nil`.
+    func tls(to target: EndpointAddress) -> TLSInstaller?
 }
 
 extension ProxyDirector {
     /// An upstream that answers 502 or 503 has not begun the work: try another.
     package func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool { true }
+
+    package func tls(to target: EndpointAddress) -> TLSInstaller? { nil }
 
     package func wantsBody(_ request: ProxiedRequest) -> Bool { false }
 
@@ -281,6 +286,8 @@ package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
     case connectTimeout
     /// Closed or reset by the upstream.
     case connectionClosed
+    /// The address was reached, and no TLS came about: it is plain text, or its certificate is not one to trust.
+    case handshakeFailed
     /// No head of an answer within ``ProxySettings/responseTimeout``.
     case responseTimeout
     /// What came was not HTTP/1.
@@ -293,6 +300,7 @@ package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
         case .connectionRefused: "connection_refused"
         case .connectTimeout: "connect_timeout"
         case .connectionClosed: "connection_closed"
+        case .handshakeFailed: "handshake_failed"
         case .responseTimeout: "response_timeout"
         case .malformedResponse: "malformed_response"
         case .status(let status): "status_\(status)"

@@ -20,6 +20,8 @@ final class Gateway: Sendable {
         var open: [UInt64: OpenRequest] = [:]
         var admission: Admission
         var budget: RetryBudget
+        /// For the pools that allow it.
+        var hedges: [PoolName: HedgeMeter]
         /// Requests that wait in the proxy, and are to be told that something is new for them.
         var woken: [UInt64] = []
         var counts = GatewayCounts()
@@ -90,6 +92,12 @@ final class Gateway: Sendable {
                 fence: PlanFence(held: plan?.version),
                 admission: Admission(settings: configuration.admission),
                 budget: RetryBudget(share: configuration.retryShare),
+                hedges: Dictionary(
+                    configuration.pools.compactMap { pool in
+                        pool.hedge.map { (pool.name, HedgeMeter(percentile: $0.percentile, share: $0.share)) }
+                    },
+                    uniquingKeysWith: { first, _ in first }
+                ),
                 waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )

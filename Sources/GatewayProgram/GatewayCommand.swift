@@ -144,7 +144,9 @@ package struct GatewayCommand: AsyncParsableCommand {
             trust: links == nil ? .loopback : .nobody
         )
         guard let peers = configuration.listenPeers, let links else { return [clients] }
-        return [clients, ProxyListener(peers, tls: { channel in try links.installForPeer(in: channel) }, trust: .everybody)]
+        return [
+            clients, ProxyListener(peers, tls: { channel in try links.installForPeer(in: channel) }, trust: .everybody),
+        ]
     }
 
     /// A damaged file is no reason not to serve: the hub sends the plan anew.

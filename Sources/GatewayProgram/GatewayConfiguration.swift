@@ -17,6 +17,8 @@ struct GatewayConfiguration: Sendable {
         var rewrite = ModelRewrite()
         /// Its model servers are called over TLS, and checked so; over plain text when `nil`.
         var endpointTLS: EndpointTLS?
+        /// Second tries beside a first; none when `nil`.
+        var hedge: Hedge?
 
         /// Whether a request is under the path: `/qwen` has `/qwen` and `/qwen/v1`, not `/qwen2`.
         func contains(_ uri: String) -> Bool {
@@ -32,6 +34,14 @@ struct GatewayConfiguration: Sendable {
             let rest = uri.dropFirst(prefix.count)
             return rest.hasPrefix("/") ? String(rest) : "/" + rest
         }
+    }
+
+    /// When requests of a pool may be executed twice.
+    struct Hedge: Sendable, Hashable {
+        /// Of the times to a first byte: a second try begins after it.
+        var percentile: Double
+        /// Second tries over requests.
+        var share: Double
     }
 
     /// How the model servers of a pool are checked.
@@ -141,6 +151,12 @@ struct GatewayConfiguration: Sendable {
                     EndpointTLS(
                         authority: try tls.optional("authority") { $0 },
                         serverName: try tls.optional("serverName") { $0 }
+                    )
+                },
+                hedge: try pool.mapping("hedge") { (hedge) throws(ConfigurationError) in
+                    Hedge(
+                        percentile: Double(try hedge.integer("percentile", in: 50...99, default: 95) ?? 95) / 100,
+                        share: Double(try hedge.integer("budgetPercent", in: 1...50, default: 5) ?? 5) / 100
                     )
                 }
             )

@@ -37,6 +37,9 @@ struct GatewayCounts: Sendable {
     private(set) var drops: [DropKey: UInt64] = [:]
     private(set) var warmPicks: UInt64 = 0
     var rewrites: UInt64 = 0
+    /// Second tries beside a first, and those of them that answered before it.
+    var hedges: UInt64 = 0
+    var hedgesWon: UInt64 = 0
     var plansRefused: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
@@ -146,6 +149,13 @@ struct GatewayCounts: Sendable {
             help: "Choices of a target that had served the session, conversation or adapter before.",
             Double(self.warmPicks)
         )
+        page.single("isobar_gateway_hedges_total", .counter, help: "Second tries beside a first.", Double(self.hedges))
+        page.single(
+            "isobar_gateway_hedges_won_total",
+            .counter,
+            help: "Second tries that answered before the first.",
+            Double(self.hedgesWon)
+        )
         page.single(
             "isobar_gateway_model_rewrites_total",
             .counter,
@@ -214,6 +224,8 @@ extension ProxyCounters {
             self.requestsRefused
         )
         counter("retries", "Tries after the first of a request.", self.retries)
+        counter("hedges_asked", "Requests that waited long enough for a second try beside the first.", self.hedges)
+        counter("deadlines", "Requests answered with 504 because their own deadline passed.", self.deadlines)
         counter("stale_connections", "Kept connections that turned out to be closed.", self.staleConnections)
         counter("cuts", "Answers cut in the middle because the upstream died.", self.cuts)
         counter("cancellations", "Requests whose client went away before the end.", self.cancellations)

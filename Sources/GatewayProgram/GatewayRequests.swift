@@ -133,14 +133,46 @@ extension Gateway: ProxyDirector {
                 if let version = open.plan { down.append(ProxyHeader("x-isobar-plan", version.description)) }
             }
         }
+        let left = open.deadline.map { max(0, $0 - self.clock.now) }
+        let isFirst = open.tries == 1 && !open.request.isHop
+        let limits = TryLimits(
+            deadline: left,
+            hedgeAfter: isFirst ? self.withState { $0.hedges[open.request.pool]?.delay } : nil
+        )
         return .forward(
             ProxyTarget(address: pick.target),
             // A peer finds the pool by the path, as this gateway did; a model server does not know it.
             uri: pick.isRemote ? nil : open.pool.inside(request.uri),
             requestHeaders: up,
             responseHeaders: down,
-            edit: open.edit
+            edit: open.edit,
+            limits: limits
         )
+    }
+
+    /// A second try beside the first: at another target that is sound, and only while there are few of them.
+    func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision {
+        let now = self.clock.now
+        let chosen = self.withState { state -> Verdict? in
+            guard var open = state.open[request.id], open.rival == nil,
+                state.hedges[open.request.pool]?.take() ?? false
+            else { return nil }
+            open.request.failed.append(target.address)
+            guard let pick = try? state.router.pick(open.request, now: now, using: &state.dice) else { return nil }
+            guard pick.need == .sound else {
+                state.router.finished(pick, .cancelled, now: now)
+                return nil
+            }
+            open.request.failed.removeLast()
+            open.rival = pick
+            open.tries += 1
+            state.counts.picked(pick)
+            state.counts.hedges += 1
+            state.open[request.id] = open
+            return .forward(open, pick)
+        }
+        guard case .forward(let open, let pick) = chosen else { return .wait(0) }
+        return self.forward(request, open, pick)
     }
 
     private static func refusal(_ reason: DropReason, of pool: PoolName, _ retryAfter: Int) -> ProxyAnswer {
@@ -190,9 +222,12 @@ extension Gateway: ProxyDirector {
 }
 
 extension Gateway.State {
-    mutating func begin(_ open: OpenRequest, id: UInt64, now: Seconds) {
+    mutating func begin(_ opened: OpenRequest, id: UInt64, now: Seconds) {
+        var open = opened
+        open.begunAt = now
         self.open[id] = open
         self.budget.arrived()
+        self.hedges[open.request.pool]?.arrived()
         if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
         if open.rewritten != nil { self.counts.rewrites += 1 }
     }
@@ -203,16 +238,23 @@ extension Gateway.State {
     }
 
     mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {
-        guard let open = self.open[outcome.request], case .sent(let pick) = open.phase else { return }
+        guard let open = self.open[outcome.request], case .sent(let first) = open.phase else { return }
+        let isRival = open.rival?.target == outcome.target.address
+        let pick = isRival ? open.rival ?? first : first
         self.counts.observed(outcome.event, of: pick)
         if case .firstByte(_, let after) = outcome.event {
             self.router.began(pick)
-            open.timeToFirstByte = open.waited + after
+            open.timeToFirstByte = now - open.begunAt
+            open.lastPick = pick
+            if isRival { self.counts.hedgesWon += 1 }
+            self.hedges[open.request.pool]?.began(after: after)
             self.counts.firstByte(open)
         }
         if outcome.event.isTerminal {
             self.router.finished(pick, PickOutcome(outcome.event, of: pick), now: now)
-            open.phase = .choosing
+            // Of two tries the other one goes on.
+            if !isRival { open.phase = open.rival.map { .sent($0) } ?? .choosing }
+            open.rival = nil
             self.release(now: now)
         }
     }
@@ -221,7 +263,7 @@ extension Gateway.State {
     mutating func end(_ id: UInt64, _ summary: ProxySummary, now: Seconds) -> OpenRequest? {
         guard let open = self.open.removeValue(forKey: id) else { return nil }
         self.admission.leave(id)
-        if let pick = open.openPick { self.router.finished(pick, .cancelled, now: now) }
+        for pick in [open.openPick, open.rival].compactMap(\.self) { self.router.finished(pick, .cancelled, now: now) }
         self.counts.ended(open, summary)
         return open
     }

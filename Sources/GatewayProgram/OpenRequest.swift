@@ -37,6 +37,8 @@ final class OpenRequest: @unchecked Sendable {
     let rewritten: String?
     let edit: BodyEdit?
     let streams: Bool
+    /// When its head came, on the gateway's clock.
+    var begunAt: Seconds = 0
     var phase = Phase.choosing
     var waitsForRoom = false
     var tries = 0
@@ -44,6 +46,8 @@ final class OpenRequest: @unchecked Sendable {
     var waited: Seconds = 0
     /// Pauses because everything had failed it.
     var pauses = 0
+    /// The pick of a second try beside the one that was sent.
+    var rival: Pick?
     var lastPick: Pick?
     var plan: PlanVersion?
     var timeToFirstByte: Seconds?

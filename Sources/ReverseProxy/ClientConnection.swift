@@ -26,6 +26,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var exchange: Exchange?
     private var proxied: ProxiedRequest?
     private var upstream: UpstreamConnection?
+    /// The connection of a second try.
+    private var rival: UpstreamConnection?
     private var isReadPending = false
     /// Between the first and the last message of one read: flushing upstream waits for the last.
     private var isInRead = false
@@ -55,7 +57,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         /// The director is to be asked again, after so many pauses.
         case pause(Int)
         /// The upstream is to begin its answer.
-        case answer(attempt: Int)
+        case answer(attempt: Int, hasHedged: Bool)
         /// The client is to read what waits for it.
         case reader
         /// The client is to end its side.
@@ -75,7 +77,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         // A stream has no such option, and holds no more than its watermark.
         let options = self.isStream ? nil : self.context?.channel.syncOptions
         let waiting = try? options?.getOption(.bufferedWritableBytes)
-        return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
+        let upstreams = (self.upstream?.bufferedBytes ?? 0) + (self.rival?.bufferedBytes ?? 0)
+        return (waiting ?? 0) + upstreams + (self.exchange?.replayBytes ?? 0)
             + self.input.count
     }
 
@@ -158,6 +161,17 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             if let end { self.upstream?.writeEnd(end.trailers) }
             self.upstream?.read()
         case .report(let outcome): self.report(outcome)
+        case .reportLoser(let outcome): self.worker.director.observe(outcome)
+        case .hedge(let target): self.hedge(besides: target)
+        case .connectRival(let target): self.connectRival(to: target)
+        case .sendRival(let head, let body):
+            self.rival?.write(head)
+            for bytes in body { self.rival?.write(body: bytes) }
+            self.rival?.writeEnd(nil)
+            self.rival?.flush()
+            self.rival?.read()
+        case .promoteRival: self.upstream = self.rival.take()
+        case .closeRival: self.rival.take()?.close()
         case .respond(let head): self.output?.write(head)
         case .endResponse(let trailers):
             self.output?.writeEnd(trailers)
@@ -226,6 +240,34 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.perform(self.exchange?.connected(reused: reused, now: .now()))
     }
 
+    private func hedge(besides target: ProxyTarget) {
+        guard let proxied else { return }
+        self.worker.counters.count { $0.hedges += 1 }
+        let decision = self.worker.director.hedge(proxied, besides: target)
+        self.perform(self.exchange?.hedged(decision, now: .now()))
+    }
+
+    private func connectRival(to target: ProxyTarget) {
+        let id = self.exchange?.id
+        func attach(_ upstream: UpstreamConnection) {
+            guard self.exchange?.id == id, self.exchange?.race?.rival.target == target, self.rival == nil else {
+                return upstream.release()
+            }
+            upstream.client = self
+            self.rival = upstream
+            self.perform(self.exchange?.rivalConnected(now: .now()))
+        }
+        if let upstream = self.worker.takeIdle(for: target.address) { return attach(upstream) }
+        self.worker.connect(to: target.address) { result in
+            switch result {
+            case .success(let upstream): attach(upstream)
+            case .failure(let failure):
+                guard self.exchange?.id == id, self.rival == nil else { return }
+                self.perform(self.exchange?.rivalFailed(failure, now: .now()))
+            }
+        }
+    }
+
     private func report(_ outcome: ProxyOutcome) {
         switch outcome.event {
         case .cut: self.worker.counters.count { $0.cuts += 1 }
@@ -248,13 +290,21 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             )
             self.worker.director.ended(proxied, summary)
         }
-        self.worker.counters.count { $0.requestsInFlight -= 1 }
+        self.worker.counters.count {
+            $0.requestsInFlight -= 1
+            if exchange.missedDeadline { $0.deadlines += 1 }
+        }
         if self.worker.isDraining { self.closeGently() }
     }
 
     // MARK: Upstream's news
 
-    func upstreamRead(_ part: MessageReader<ResponseHead>.Part) {
+    func upstreamRead(_ part: MessageReader<ResponseHead>.Part, from connection: UpstreamConnection) {
+        if connection === self.rival {
+            if case .head(let head) = part { return self.perform(self.exchange?.rivalHead(head, now: .now())) }
+            self.perform(self.exchange?.rivalWins(now: .now()))
+        }
+        if self.exchange?.holdsHead ?? false { self.beginAnswer() }
         switch part {
         case .head(let head):
             let status = head.status
@@ -276,18 +326,29 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         }
     }
 
+    /// The first byte of an answer whose head was kept back, or its end.
+    private func beginAnswer() {
+        self.perform(self.exchange?.abandonRival(now: .now()))
+        self.perform(self.exchange?.releaseHead())
+    }
+
     func upstreamReadBegan() { self.isInUpstreamRead = true }
 
     func upstreamReadComplete() {
         self.isInUpstreamRead = false
         self.output?.flush()
         if self.context?.channel.isWritable ?? false { self.upstream?.read() }
+        self.rival?.read()
         self.settle()
     }
 
     func upstreamWritabilityChanged() { self.readOn() }
 
-    func upstreamFailed(_ failure: ProxyFailure) {
+    func upstreamFailed(_ failure: ProxyFailure, of connection: UpstreamConnection) {
+        guard connection !== self.rival else {
+            self.rival = nil
+            return self.perform(self.exchange?.rivalFailed(failure, now: .now()))
+        }
         self.upstream = nil
         self.perform(self.exchange?.upstreamFailed(failure, now: .now()))
     }
@@ -343,7 +404,9 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch wait {
         case .nothing: return self.deadline = nil
         case .pause: self.deadline = self.pausedUntil
-        case .answer: self.deadline = .now() + .seconds(settings.responseTimeout)
+        case .answer:
+            let limit = NIODeadline.now() + .seconds(settings.responseTimeout)
+            self.deadline = self.exchange?.dueAt.map { min($0, limit) } ?? limit
         case .head, .body, .reader, .closing: self.deadline = .now() + .seconds(settings.clientTimeout)
         }
         self.worker.watch(self)
@@ -354,7 +417,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         guard let exchange else { return .head(served: self.served) }
         if exchange.stage == .paused { return .pause(self.pauses) }
         if !exchange.isRequestWhole, self.isReadPending { return .body }
-        if exchange.stage == .waiting { return .answer(attempt: self.attempt) }
+        if exchange.stage == .waiting { return .answer(attempt: self.attempt, hasHedged: exchange.hasHedged) }
         return self.context?.channel.isWritable ?? false ? .nothing : .reader
     }
 
@@ -363,7 +426,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case .nothing: break
         case .head, .reader, .closing: self.closeNow()
         case .pause: self.resume()
-        case .answer: self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
+        case .answer: self.perform(self.exchange?.timeUp(now: .now()))
         case .body:
             let refusal = Refusal(
                 status: 408,

@@ -25,6 +25,10 @@ package struct ProxyCounters: Hashable, Sendable {
     package var requestsRefused = 0
     /// Tries after the first of a request.
     package var retries = 0
+    /// Requests answered with 504 because their own deadline passed.
+    package var deadlines = 0
+    /// Requests for which a second try beside the first was asked for.
+    package var hedges = 0
     /// Tries repeated on a fresh connection, because a kept one turned out to be closed.
     package var staleConnections = 0
     /// Answers that ended in the middle because the upstream died.
@@ -50,6 +54,8 @@ package struct ProxyCounters: Hashable, Sendable {
         sum.requests += one.requests
         sum.requestsRefused += one.requestsRefused
         sum.retries += one.retries
+        sum.deadlines += one.deadlines
+        sum.hedges += one.hedges
         sum.staleConnections += one.staleConnections
         sum.cuts += one.cuts
         sum.cancellations += one.cancellations

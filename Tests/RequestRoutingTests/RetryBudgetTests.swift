@@ -29,7 +29,7 @@ struct RetryBudgetTests {
     func payback() {
         var budget = RetryBudget(share: 0.2)
         while budget.take(underWay: 0, now: 0) {}
-        let (soon, later) = (budget.take(underWay: 0, now: 0.05), budget.take(underWay: 0, now: 1))
-        #expect(!soon && later)
+        let (atOnce, later) = (budget.take(underWay: 0, now: 0), budget.take(underWay: 0, now: 1))
+        #expect(!atOnce && later)
     }
 }

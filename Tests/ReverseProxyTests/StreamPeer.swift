@@ -76,8 +76,10 @@ final class StreamPeer: Sendable {
 
     /// Sends a frame of the connection itself.
     func send(_ payload: HTTP2Frame.FramePayload) {
-        self.channel.pipeline.context(handlerType: ConnectionEar.self).assumeIsolatedUnsafeUnchecked().whenSuccess {
-            $0.writeAndFlush(NIOAny(HTTP2Frame(streamID: .rootStream, payload: payload)), promise: nil)
+        let channel = self.channel
+        channel.eventLoop.execute {
+            let context = try? channel.pipeline.syncOperations.context(handlerType: ConnectionEar.self)
+            context?.writeAndFlush(NIOAny(HTTP2Frame(streamID: .rootStream, payload: payload)), promise: nil)
         }
     }
 

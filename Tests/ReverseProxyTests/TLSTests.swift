@@ -60,7 +60,10 @@ struct TLSTests {
         let tls = try TestTLS()
         let upstream = try await Upstream.start()
         try await ProxyWorld.with([upstream.address], listener: tls.listener) { world in
-            let new = try await StreamPeer.connect(to: world.address, tls: try tls.connect(offering: ["h2", "http/1.1"]))
+            let new = try await StreamPeer.connect(
+                to: world.address,
+                tls: try tls.connect(offering: ["h2", "http/1.1"])
+            )
             let call = try await new.request()
             try await upstream.connection(0).serve()
             #expect(try await call.whole().body == "ok")

@@ -32,8 +32,10 @@ extension Gateway: ProxyDirector {
         let now = self.clock.now
         let opened = request.asked == 0 ? self.open(request, of: pool, now: now) : nil
         let (verdict, woken) = self.withState { state -> (Verdict, [UInt64]) in
-            if let opened { state.begin(opened, id: request.id, now: now) }
-            if opened != nil { state.trace(request.id, given: request[header: TraceContext.header]) }
+            if let opened {
+                opened.trace = TraceContext(given: request[header: TraceContext.header], using: &state.dice)
+                state.begin(opened, id: request.id, now: now)
+            }
             let verdict = state.decide(request.id, failed: failed.map(\.address), now: now)
             return (verdict, state.takeWoken())
         }
@@ -134,10 +136,10 @@ extension Gateway: ProxyDirector {
             }
         }
         let left = open.deadline.map { max(0, $0 - self.clock.now) }
-        let isFirst = open.tries == 1 && !open.request.isHop
+        let mayHedge = open.pool.hedge != nil && open.tries == 1 && !open.request.isHop
         let limits = TryLimits(
             deadline: left,
-            hedgeAfter: isFirst ? self.withState { $0.hedges[open.request.pool]?.delay } : nil
+            hedgeAfter: mayHedge ? self.withState { $0.hedges[open.request.pool]?.delay } : nil
         )
         return .forward(
             ProxyTarget(address: pick.target),
@@ -154,21 +156,21 @@ extension Gateway: ProxyDirector {
     func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision {
         let now = self.clock.now
         let chosen = self.withState { state -> Verdict? in
-            guard var open = state.open[request.id], open.rival == nil,
+            guard let open = state.open[request.id], open.rival == nil,
                 state.hedges[open.request.pool]?.take() ?? false
             else { return nil }
             open.request.failed.append(target.address)
+            defer { open.request.failed.removeLast() }
             guard let pick = try? state.router.pick(open.request, now: now, using: &state.dice) else { return nil }
             guard pick.need == .sound else {
                 state.router.finished(pick, .cancelled, now: now)
                 return nil
             }
-            open.request.failed.removeLast()
             open.rival = pick
+            open.hedgedTo = pick.target
             open.tries += 1
             state.counts.picked(pick)
             state.counts.hedges += 1
-            state.open[request.id] = open
             return .forward(open, pick)
         }
         guard case .forward(let open, let pick) = chosen else { return .wait(0) }
@@ -222,19 +224,13 @@ extension Gateway: ProxyDirector {
 }
 
 extension Gateway.State {
-    mutating func begin(_ opened: OpenRequest, id: UInt64, now: Seconds) {
-        var open = opened
+    mutating func begin(_ open: OpenRequest, id: UInt64, now: Seconds) {
         open.begunAt = now
         self.open[id] = open
         self.budget.arrived()
         self.hedges[open.request.pool]?.arrived()
         if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
         if open.rewritten != nil { self.counts.rewrites += 1 }
-    }
-
-    /// Gives a request its place in a trace.
-    mutating func trace(_ id: UInt64, given text: String?) {
-        self.open[id]?.trace = TraceContext(given: text, using: &self.dice)
     }
 
     mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {
@@ -246,7 +242,7 @@ extension Gateway.State {
             self.router.began(pick)
             open.timeToFirstByte = now - open.begunAt
             open.lastPick = pick
-            if isRival { self.counts.hedgesWon += 1 }
+            if open.hedgedTo == outcome.target.address { self.counts.hedgesWon += 1 }
             self.hedges[open.request.pool]?.began(after: after)
             self.counts.firstByte(open)
         }

@@ -48,6 +48,8 @@ final class OpenRequest: @unchecked Sendable {
     var pauses = 0
     /// The pick of a second try beside the one that was sent.
     var rival: Pick?
+    /// Where a second try went, whatever became of it.
+    var hedgedTo: EndpointAddress?
     var lastPick: Pick?
     var plan: PlanVersion?
     var timeToFirstByte: Seconds?
@@ -58,6 +60,7 @@ final class OpenRequest: @unchecked Sendable {
         pool: GatewayConfiguration.Pool,
         tenant: UInt64,
         deadline: Seconds?,
+        deadlineHeader: RequestDeadline.Header?,
         model: String?,
         rewritten: String?,
         edit: BodyEdit?,
@@ -67,6 +70,7 @@ final class OpenRequest: @unchecked Sendable {
         self.pool = pool
         self.tenant = tenant
         self.deadline = deadline
+        self.deadlineHeader = deadlineHeader
         self.model = model
         self.rewritten = rewritten
         self.edit = edit

@@ -35,6 +35,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var isInUpstreamRead = false
     private var isClosing = false
     private var isSettling = false
+    /// A stream hands over what it has as soon as it is asked, so a read may be over while it is being asked for.
+    private var hasReadInSettling = false
     private var served = 0
     /// When the request that is served began.
     private var begunAt = NIODeadline.uptimeNanoseconds(0)
@@ -370,10 +372,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.isSettling = true
         defer { self.isSettling = false }
         repeat {
-            self.takeParts()
-            self.upstream?.flush()
-        } while self.upstream?.needsFlush ?? false
-        self.readOn()
+            self.hasReadInSettling = false
+            repeat {
+                self.takeParts()
+                self.upstream?.flush()
+            } while self.upstream?.needsFlush ?? false
+            self.readOn()
+        } while self.hasReadInSettling
         self.rearm()
     }
 
@@ -510,6 +515,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     func channelReadComplete(context: ChannelHandlerContext) {
         self.isInRead = false
         self.isReadPending = false
+        self.hasReadInSettling = self.isSettling
         self.settle()
     }
 

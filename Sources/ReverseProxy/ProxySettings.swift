@@ -60,7 +60,7 @@ package struct ProxySettings: Hashable, Sendable {
         package var streamWindow = 256 << 10
         package var connectionWindow = 4 << 20
         /// Answers to PING and SETTINGS that a client that does not read may leave in memory.
-        package var maxControlFramesWaiting = 1_000
+        package var maxControlFramesWaiting = 10_000
         /// Within how many seconds the following are counted.
         package var window: Seconds = 30
         /// PING, SETTINGS and PRIORITY frames.

@@ -27,6 +27,7 @@ final class WatchedFiles<Value: Sendable>: Service {
     ///   - name: What the files are for, in the log.
     ///   - logger: Told of what was reloaded and what was not.
     ///   - load: Reads the files.
+    /// - Throws: ``LinkFilesFault`` when they cannot be used now.
     init(
         _ name: String,
         logger: Logger,

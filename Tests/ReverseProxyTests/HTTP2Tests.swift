@@ -39,22 +39,35 @@ struct HTTP2Tests {
 
     @Test("HTTP/1.1 and HTTP/2 share a port: the first bytes tell")
     func onePort() async throws {
-        let upstream = try await Upstream.start()
-        try await ProxyWorld.with([upstream.address]) { world in
+        try await ProxyWorld.with([], director: AnsweringDirector()) { world in
             let old = try await world.client()
-            // One byte at a time, and the first one could begin a preface.
-            for byte in String.post(body: "hi") { old.send(String(byte)) }
-            try await upstream.connection(0).receive("\r\n\r\nhi")
-            try await upstream.connection(0).send(.ok)
-            try await old.receive("\r\n\r\nok")
+            // A piece at a time, and the first one could begin a preface.
+            for piece in String.post(body: "hi") { old.send(String(piece)) }
+            try await old.receive("hops 0.")
             let client = try await StreamPeer.connect(to: world.address)
-            let call = try await client.request()
-            try await upstream.connection(0).serve(request: 2)
-            #expect(try await call.whole().body == "ok")
+            #expect(try await client.request().whole().body == "hops 0.")
             let counters = try await world.countersAtRest()
             #expect(counters.streams == 1 && counters.connectionsOpen == 2)
             client.close()
             old.close()
+        }
+    }
+
+    @Test("requests one after the other on one connection use the upstream connection that is kept")
+    func keptUpstream() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address]) { world in
+            let client = try await StreamPeer.connect(to: world.address)
+            for number in 1...5 {
+                let call = try await client.request("POST", "/", headers: [("content-length", "6")], ends: false)
+                call.send("body \(number)", ends: true)
+                let peer = try await upstream.connection(0)
+                try await peer.receive("body \(number)")
+                peer.send(.ok)
+                #expect(try await call.whole().body == "ok")
+            }
+            #expect(upstream.connections == 1)
+            client.close()
         }
         try await upstream.stop()
     }
@@ -243,6 +256,26 @@ struct HTTP2Tests {
         let head = try StreamReader.head(block, isWhole: true)
         #expect(head.uri == "/a?b" && head.headers.first(name: "cookie") == "a=1; b=2")
         #expect(head.headers.first(.contentLength) == "0" && head.headers.first(.host) == "test")
+    }
+
+    @Test("a connection without a stream is closed after a while, with or without its first request, or half a preface")
+    func idle() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address], settings: { $0.clientTimeout = 0.5 }) { world in
+            let silent = try await StreamPeer.connect(to: world.address)
+            let half = try await Peer.connect(to: world.address)
+            half.send("PRI * HT")
+            let served = try await StreamPeer.connect(to: world.address)
+            let call = try await served.request()
+            try await upstream.connection(0).serve()
+            #expect(try await call.whole().body == "ok")
+            try await half.receiveClose()
+            for peer in [silent, served] {
+                let end = try await peer.state.wait { $0.isClosed }
+                #expect(end.goAway == .noError)
+            }
+        }
+        try await upstream.stop()
     }
 
     // MARK: Floods

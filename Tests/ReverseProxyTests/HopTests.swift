@@ -4,15 +4,6 @@ import Testing
 
 @testable import ReverseProxy
 
-/// Answers with the hops that it is told of.
-private struct HopDirector: ProxyDirector {
-    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
-        .answer(ProxyAnswer(status: 200, body: "hops \(request.hops)."))
-    }
-
-    func observe(_ outcome: ProxyOutcome) {}
-}
-
 @Suite("Who may say that a gateway has passed a request on")
 struct HopTests {
     private static let via = String.get(headers: "via: 1.1 isobar, 1.1 other, 1.1 isobar\r\n")
@@ -20,7 +11,7 @@ struct HopTests {
     private func answer(_ trust: ProxyListener.HopTrust, _ request: String = Self.via) async throws -> String {
         let listener = ProxyListener(EndpointAddress(host: "127.0.0.1", port: 0), trust: trust)
         let heard = Watched("")
-        try await ProxyWorld.with([], listener: listener, director: HopDirector()) { world in
+        try await ProxyWorld.with([], listener: listener, director: AnsweringDirector()) { world in
             let client = try await world.client()
             client.send(request)
             let text = try await client.receive("\r\n\r\n", times: 1)

@@ -52,6 +52,15 @@ final class ListDirector: ProxyDirector {
     func observe(_ outcome: ProxyOutcome) { self.record.update { $0.outcomes.append(outcome) } }
 }
 
+/// Answers every request itself, with the hops that it is told of.
+struct AnsweringDirector: ProxyDirector {
+    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
+        .answer(ProxyAnswer(status: 200, body: "hops \(request.hops)."))
+    }
+
+    func observe(_ outcome: ProxyOutcome) {}
+}
+
 /// A proxy that runs on a port of its own.
 struct ProxyWorld {
     let proxy: ProxyServer

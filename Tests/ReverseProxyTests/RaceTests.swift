@@ -48,8 +48,11 @@ struct RaceTests {
             try await body(world, director, first, second)
         }
         let outcomes = director.outcomes.value
-        for (number, outcomes) in Dictionary(grouping: outcomes, by: \.number) {
-            #expect(outcomes.count(where: \.event.isTerminal) == 1, "try \(number): \(outcomes.map(\.event))")
+        for (request, outcomes) in Dictionary(grouping: outcomes, by: \.request) {
+            for (number, outcomes) in Dictionary(grouping: outcomes, by: \.number) {
+                let ends = outcomes.count(where: \.event.isTerminal)
+                #expect(ends == 1, "request \(request), try \(number): \(outcomes.map(\.event))")
+            }
         }
         try await first.stop()
         try await second.stop()

@@ -8,7 +8,7 @@ import NIOPosix
 final class StreamPeer: Sendable {
     struct State: Sendable {
         var isClosed = false
-        /// The error code of the last GOAWAY.
+        /// The error code of the first GOAWAY.
         var goAway: HTTP2ErrorCode?
     }
 
@@ -174,7 +174,7 @@ private final class ConnectionEar: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if case .goAway(_, let code, _) = self.unwrapInboundIn(data).payload {
-            self.state.update { $0.goAway = code }
+            self.state.update { $0.goAway = $0.goAway ?? code }
         }
     }
 

@@ -73,7 +73,12 @@ package struct GatewayCommand: AsyncParsableCommand {
             var trusts: [PoolName: UpstreamTrust] = [:]
             for pool in configuration.pools {
                 trusts[pool.name] = try pool.endpointTLS.map {
-                    try UpstreamTrust(authority: $0.authority, serverName: $0.serverName, logger: logger)
+                    try UpstreamTrust(
+                        authority: $0.authority,
+                        serverName: $0.serverName,
+                        usesHTTP2: pool.endpointProtocol == .http2,
+                        logger: logger
+                    )
                 }
             }
             let gateway = Gateway(

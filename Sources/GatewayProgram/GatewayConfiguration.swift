@@ -17,6 +17,7 @@ struct GatewayConfiguration: Sendable {
         var rewrite = ModelRewrite()
         /// Its model servers are called over TLS, and checked so; over plain text when `nil`.
         var endpointTLS: EndpointTLS?
+        var endpointProtocol = HTTPVersion.http1
         /// Second tries beside a first; none when `nil`.
         var hedge: Hedge?
 
@@ -34,6 +35,11 @@ struct GatewayConfiguration: Sendable {
             let rest = uri.dropFirst(prefix.count)
             return rest.hasPrefix("/") ? String(rest) : "/" + rest
         }
+    }
+
+    /// What the gateway speaks to whom it calls.
+    enum HTTPVersion: String, Sendable, CaseIterable {
+        case http1, http2
     }
 
     /// When requests of a pool may be executed twice.
@@ -78,6 +84,8 @@ struct GatewayConfiguration: Sendable {
     var agents: [EndpointAddress]
     /// The gateways of other regions.
     var peers: [RegionName: [EndpointAddress]]
+    /// Those of them that are called over HTTP/2.
+    var streamingPeers: Set<EndpointAddress>
     /// Where the last good plan is kept.
     var planFile: String?
     var policy: RoutingPolicy
@@ -118,9 +126,14 @@ struct GatewayConfiguration: Sendable {
             guard peerRegion != region else {
                 throw peer.error("region", "is this gateway's own; peers are gateways of other regions")
             }
-            return (peerRegion, try peer.required("address") { try EndpointAddress($0) })
+            return (
+                region: peerRegion,
+                address: try peer.required("address") { try EndpointAddress($0) },
+                version: try peer.choice("protocol", default: HTTPVersion.http1)
+            )
         }
-        self.peers = Dictionary(grouping: peers, by: \.0).mapValues { $0.map(\.1) }
+        self.peers = Dictionary(grouping: peers, by: \.region).mapValues { $0.map(\.address) }
+        self.streamingPeers = Set(peers.filter { $0.version == .http2 }.map(\.address))
         self.planFile = try fields.optional("planFile") { $0 }
         self.policy = try fields.choice("policy", default: .ours)
         self.accessLog = try fields.optional("accessLog") { $0 }
@@ -153,6 +166,7 @@ struct GatewayConfiguration: Sendable {
                         serverName: try tls.optional("serverName") { $0 }
                     )
                 },
+                endpointProtocol: try pool.choice("endpointProtocol", default: .http1),
                 hedge: try pool.mapping("hedge") { (hedge) throws(ConfigurationError) in
                     Hedge(
                         percentile: Double(try hedge.integer("percentile", in: 50...99, default: 95) ?? 95) / 100,

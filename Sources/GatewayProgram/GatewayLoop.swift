@@ -99,7 +99,7 @@ struct GatewayLoop: Service {
             ping: PeerPing(
                 address: address,
                 path: Gateway.pingPath,
-                tls: gateway.tls(to: address),
+                tls: gateway.probeTLS(to: address, in: region),
                 group: MultiThreadedEventLoopGroup.singleton
             ),
             clock: gateway.clock,

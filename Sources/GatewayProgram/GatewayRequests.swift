@@ -51,12 +51,26 @@ extension Gateway: ProxyDirector {
     /// says.
     func tls(to target: EndpointAddress) -> TLSInstaller? {
         if let links, let region = self.configuration.region(of: target) {
-            return { channel in try links.install(in: channel, to: target, region: region) }
+            let usesHTTP2 = self.configuration.streamingPeers.contains(target)
+            return { channel in try links.install(in: channel, to: target, region: region, usesHTTP2: usesHTTP2) }
         }
         guard !self.trusts.isEmpty, let pool = self.withState({ $0.router.pool(of: target) }),
             let trust = self.trusts[pool]
         else { return nil }
         return { channel in try trust.install(in: channel, to: target) }
+    }
+
+    /// The TLS of the probe of a peer, which speaks HTTP/1.1 to all of them.
+    func probeTLS(to peer: EndpointAddress, in region: RegionName) -> TLSInstaller? {
+        guard let links else { return nil }
+        return { channel in try links.install(in: channel, to: peer, region: region) }
+    }
+
+    func speaksHTTP2(to target: EndpointAddress) -> Bool {
+        if self.configuration.region(of: target) != nil { return self.configuration.streamingPeers.contains(target) }
+        let pools = self.configuration.pools.filter { $0.endpointProtocol == .http2 }
+        guard !pools.isEmpty, let pool = self.withState({ $0.router.pool(of: target) }) else { return false }
+        return pools.contains { $0.name == pool }
     }
 
     // MARK: What a request says

@@ -30,6 +30,9 @@ package protocol ProxyDirector: Sendable {
     /// A `.forward` opens a try like any other, and is closed like any other; anything else means that there is none.
     func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision
 
+    /// Whether new connections to a target are of HTTP/2: by ALPN behind TLS, by prior knowledge without.
+    func speaksHTTP2(to target: EndpointAddress) -> Bool
+
     /// The TLS of new connections to a target; plain text when `nil`.
     func tls(to target: EndpointAddress) -> TLSInstaller?
 }
@@ -39,6 +42,8 @@ extension ProxyDirector {
     package func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool { true }
 
     package func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision { .wait(0) }
+
+    package func speaksHTTP2(to target: EndpointAddress) -> Bool { false }
 
     package func tls(to target: EndpointAddress) -> TLSInstaller? { nil }
 

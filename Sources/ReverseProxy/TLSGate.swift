@@ -6,10 +6,16 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
 
     private let opened: EventLoopPromise<Void>
+    private let wanted: String?
     private var isOver = false
 
-    /// - Parameter opened: Told of the handshake's end, or of why there was none.
-    init(opened: EventLoopPromise<Void>) { self.opened = opened }
+    /// - Parameters:
+    ///   - opened: Told of the handshake's end, or of why there was none.
+    ///   - wanted: What ALPN has to come to; anything when `nil`.
+    init(opened: EventLoopPromise<Void>, wanted: String?) {
+        self.opened = opened
+        self.wanted = wanted
+    }
 
     func channelActive(context: ChannelHandlerContext) {
         // Nothing is read unasked, the handshake neither.
@@ -18,7 +24,10 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .handshakeCompleted = event as? TLSUserEvent { self.finish(.success(())) }
+        if case .handshakeCompleted(let negotiated) = event as? TLSUserEvent {
+            let isWanted = self.wanted == nil || self.wanted == negotiated
+            self.finish(isWanted ? .success(()) : .failure(ProxyFailure.handshakeFailed))
+        }
         context.fireUserInboundEventTriggered(event)
     }
 

@@ -23,6 +23,8 @@ final class Worker {
     /// Clients whose director is to be asked again, by the request.
     private var paused: [UInt64: ClientConnection] = [:]
     private var idle: [EndpointAddress: Deque<UpstreamConnection>] = [:]
+    /// Connections of HTTP/2 to upstreams.
+    private var sessions: [EndpointAddress: UpstreamSession] = [:]
     private var wheel = TimerWheel()
     private var isTicking = false
     private var drained: EventLoopPromise<Void>?
@@ -152,6 +154,7 @@ final class Worker {
     /// Lets go of what is left when no client is.
     func stop() {
         for connection in self.idle.values.joined() { connection.close() }
+        for session in self.sessions.values { session.close() }
         self.wheel = TimerWheel()
     }
 
@@ -187,14 +190,48 @@ final class Worker {
         self.counters.count { $0.upstreamIdle -= 1 }
     }
 
-    /// Opens a connection on this loop.
+    /// Forgets a connection of HTTP/2 on which no more streams are opened.
+    func forget(_ session: UpstreamSession) {
+        if self.sessions[session.address] === session { self.sessions[session.address] = nil }
+    }
+
+    private func newSession(to address: EndpointAddress) -> UpstreamSession {
+        let session = UpstreamSession(address: address, worker: self, tls: self.director.tls(to: address))
+        self.sessions[address] = session
+        session.connect()
+        return session
+    }
+
+    /// Opens a connection on this loop, or a stream on one of HTTP/2.
     func connect(
         to address: EndpointAddress,
         then body: @escaping (Result<UpstreamConnection, ProxyFailure>) -> Void
     ) {
+        if let session = self.sessions[address], session.isOpen { return session.open(then: body) }
+        if self.director.speaksHTTP2(to: address) { return self.newSession(to: address).open(then: body) }
         let connection = UpstreamConnection(address: address, worker: self)
         let bound = NIOLoopBound(connection, eventLoop: self.eventLoop)
-        let tls = self.director.tls(to: address)
+        self.dial(address, tls: self.director.tls(to: address)) { channel in
+            try channel.pipeline.syncOperations.addHandler(bound.value)
+        }.assumeIsolated().whenComplete { result in
+            body(result.map { _ in connection }.mapError(ProxyFailure.init(connecting:)))
+        }
+    }
+
+    /// Makes a connection on this loop.
+    ///
+    /// - Parameters:
+    ///   - address: Where to.
+    ///   - tls: TLS to it; plain text when `nil`.
+    ///   - wanted: What ALPN has to come to; anything when `nil`.
+    ///   - setUp: Puts the handlers behind TLS.
+    /// - Returns: The channel, when it is connected and its handshake is over.
+    func dial(
+        _ address: EndpointAddress,
+        tls: TLSInstaller?,
+        negotiating wanted: String? = nil,
+        _ setUp: @escaping @Sendable (any Channel) throws -> Void
+    ) -> EventLoopFuture<any Channel> {
         let opened = tls.map { _ in self.eventLoop.makePromise(of: Void.self) }
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(.seconds(self.settings.connectTimeout))
@@ -203,8 +240,10 @@ final class Worker {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try tls?(channel)
-                    if let opened { try channel.pipeline.syncOperations.addHandler(TLSGate(opened: opened)) }
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
+                    if let opened {
+                        try channel.pipeline.syncOperations.addHandler(TLSGate(opened: opened, wanted: wanted))
+                    }
+                    try setUp(channel)
                 }
             }
         var channel: EventLoopFuture<any Channel>
@@ -214,9 +253,7 @@ final class Worker {
             channel = bootstrap.connect(host: address.host, port: address.port)
         }
         if let opened { channel = self.secured(channel, opened) }
-        channel.assumeIsolated().whenComplete { result in
-            body(result.map { _ in connection }.mapError(ProxyFailure.init(connecting:)))
-        }
+        return channel
     }
 
     /// A connection that is there when its TLS handshake is over, for which it has as long as for connecting.
@@ -265,7 +302,7 @@ extension ClientBootstrap {
 
 extension ProxyFailure {
     /// Why a connection could not be made.
-    fileprivate init(connecting error: any Error) {
+    init(connecting error: any Error) {
         if let failure = error as? ProxyFailure { self = failure; return }
         func isTimeout(_ error: any Error) -> Bool {
             if case .connectTimeout? = error as? ChannelError { true } else { false }

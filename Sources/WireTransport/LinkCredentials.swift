@@ -123,9 +123,9 @@ package final class LinkCredentials: Service {
     }
 
     /// The TLS handler of an HTTP connection to the gateway of a region.
-    func peerClientHandler(remote: String, name: String) throws -> NIOSSLClientHandler {
+    func peerClientHandler(remote: String, name: String, usesHTTP2: Bool) throws -> NIOSSLClientHandler {
         try NIOSSLClientHandler(
-            context: self.loaded.withLock { $0.peerClient },
+            context: self.loaded.withLock { usesHTTP2 ? $0.peerStreams : $0.peerClient },
             serverHostname: nil,
             customVerificationCallbackWithMetadata: { certificates, promise in
                 self.check(certificates, role: .gateway, name: name, remote: remote, promise: promise)

@@ -41,6 +41,7 @@ struct LoadedFiles: Sendable {
     /// The same for HTTP between gateways.
     let peerServer: NIOSSLContext
     let peerClient: NIOSSLContext
+    let peerStreams: NIOSSLContext
     /// The bytes of the files, to see that they have changed.
     let bytes: [[UInt8]]
 
@@ -87,6 +88,8 @@ struct LoadedFiles: Sendable {
             client.applicationProtocols = ["http/1.1"]
             self.peerServer = try NIOSSLContext(configuration: server)
             self.peerClient = try NIOSSLContext(configuration: client)
+            client.applicationProtocols = ["h2"]
+            self.peerStreams = try NIOSSLContext(configuration: client)
         } catch {
             throw LinkFilesFault(file: files.certificate, reason: "cannot be used for TLS: \(error)")
         }

@@ -15,11 +15,16 @@ extension LinkCredentials {
         )
     }
 
-    /// Puts mutual TLS 1.3 at the front of a connection to a gateway of another region.
-    package func install(in channel: any Channel, to address: EndpointAddress, region: RegionName) throws {
+    /// Puts mutual TLS 1.3 at the front of a connection to a gateway of another region, of HTTP/1.1 or HTTP/2.
+    package func install(
+        in channel: any Channel,
+        to address: EndpointAddress,
+        region: RegionName,
+        usesHTTP2: Bool = false
+    ) throws {
         let remote = address.description
         try channel.pipeline.syncOperations.addHandlers(
-            try self.peerClientHandler(remote: remote, name: region.text),
+            try self.peerClientHandler(remote: remote, name: region.text, usesHTTP2: usesHTTP2),
             HandshakeWatch(credentials: self, remote: remote)
         )
     }

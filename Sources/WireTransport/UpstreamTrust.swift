@@ -13,15 +13,21 @@ package final class UpstreamTrust: Service {
     /// - Parameters:
     ///   - authority: A PEM file with the authorities that are trusted; those of the system when `nil`.
     ///   - serverName: The name that certificates must have; when `nil` the host or the IP address that was called.
+    ///   - usesHTTP2: Whether connections are of HTTP/2.
     ///   - logger: Told when the file was reloaded or could not be.
     /// - Throws: ``LinkFilesFault`` when the file cannot be used.
-    package init(authority: String?, serverName: String?, logger: Logger) throws(LinkFilesFault) {
+    package init(
+        authority: String?,
+        serverName: String?,
+        usesHTTP2: Bool = false,
+        logger: Logger
+    ) throws(LinkFilesFault) {
         self.serverName = serverName
         self.files = try WatchedFiles("endpoints", logger: logger) { () throws(LinkFilesFault) in
             var configuration = TLSConfiguration.makeClientConfiguration()
             configuration.minimumTLSVersion = .tlsv12
             configuration.cipherSuites = ListenerCredentials.suites
-            configuration.applicationProtocols = ["http/1.1"]
+            configuration.applicationProtocols = [usesHTTP2 ? "h2" : "http/1.1"]
             var bytes: [UInt8] = []
             if let authority {
                 bytes = try PEMFiles.read(authority, fix: "name a PEM file in `endpointTLS`")

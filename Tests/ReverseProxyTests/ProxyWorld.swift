@@ -23,17 +23,22 @@ final class ListDirector: ProxyDirector {
     let requestHeaders: [ProxyHeader]
     let record = Watched(Record())
 
+    private let streaming: Set<EndpointAddress>
     private let upstreamTLS: @Sendable (EndpointAddress) -> TLSInstaller?
 
     init(
         _ addresses: [EndpointAddress],
         requestHeaders: [ProxyHeader] = [],
+        streaming: Set<EndpointAddress> = [],
         upstreamTLS: @escaping @Sendable (EndpointAddress) -> TLSInstaller? = { _ in nil }
     ) {
+        self.streaming = streaming
         self.upstreamTLS = upstreamTLS
         self.targets = addresses.map(ProxyTarget.init)
         self.requestHeaders = requestHeaders
     }
+
+    func speaksHTTP2(to target: EndpointAddress) -> Bool { self.streaming.contains(target) }
 
     func tls(to target: EndpointAddress) -> TLSInstaller? { self.upstreamTLS(target) }
 

@@ -1,27 +1,15 @@
 import NIOCore
-import NIOHPACK
 import NIOHTTP2
 
-/// One HTTP/2 stream's way out: answers as frames.
-final class StreamOutput: MessageOutput {
-    private let context: ChannelHandlerContext
+/// The answer to a client's HTTP/2 stream.
+final class StreamOutput: FrameOutput {
     /// The client has ended its side: the stream ends with the answer.
     var isRequestWhole = false
     private var isAnswerSent = false
     private var isFinished = false
-    private var hasWritten = false
-
-    override init(_ context: ChannelHandlerContext) {
-        self.context = context
-        super.init(context)
-    }
 
     override func write(_ head: ResponseHead) {
-        self.write(.headers(.init(headers: Self.block(head.headers, status: head.status))))
-    }
-
-    override func write(body piece: ByteBuffer) {
-        if piece.readableBytes > 0 { self.write(.data(.init(data: .byteBuffer(piece)))) }
+        self.write(.headers(.init(headers: Self.block(head.headers, after: [(":status", String(head.status))]))))
     }
 
     override func writeEnd(_ trailers: Fields?) {
@@ -30,37 +18,7 @@ final class StreamOutput: MessageOutput {
             self.isAnswerSent = true
             if self.isFinished { self.leave() }
         }
-        if let trailers, !trailers.isEmpty {
-            self.write(.headers(.init(headers: Self.block(trailers, status: nil), endStream: true)), sent)
-        } else {
-            self.write(.data(.init(data: .byteBuffer(ByteBuffer()), endStream: true)), sent)
-        }
-    }
-
-    private func write(_ payload: HTTP2Frame.FramePayload, _ promise: EventLoopPromise<Void>? = nil) {
-        self.hasWritten = true
-        self.context.write(NIOAny(payload), promise: promise)
-    }
-
-    override func flush() {
-        guard self.hasWritten else { return }
-        self.hasWritten = false
-        self.context.flush()
-    }
-
-    /// Headers without those that speak of an HTTP/1 connection.
-    static func block(_ fields: Fields, status: Int?) -> HPACKHeaders {
-        var block = HPACKHeaders()
-        block.reserveCapacity(fields.lines.count + 1)
-        if let status { block.add(name: ":status", value: String(status)) }
-        for line in fields.lines {
-            switch line.kind {
-            case .connection, .transferEncoding, .upgrade, .hopByHop: break
-            case .host, .contentLength, .expect, .forwardedFor, .via, .other:
-                block.add(name: fields.name(of: line).lowercased(), value: fields.value(of: line))
-            }
-        }
-        return block
+        self.writeEnd(trailers, sent)
     }
 
     // MARK: The end

@@ -105,7 +105,8 @@ final class StreamReader: ChannelInboundHandler {
 extension StreamReader: Sendable {}
 
 extension String {
-    fileprivate var withoutBlanks: String {
+    /// Without blanks and tabs at either end.
+    var withoutBlanks: String {
         func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
         guard let first = self.utf8.first, let last = self.utf8.last, isBlank(first) || isBlank(last) else {
             return self

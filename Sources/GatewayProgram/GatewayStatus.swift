@@ -138,6 +138,20 @@ extension Gateway {
                     )
                 }
             }
+            page.single(
+                "isobar_gateway_ejections_total",
+                .counter,
+                help: "Times that an address was ejected.",
+                Double(state.router.ejections)
+            )
+            page.family("isobar_gateway_endpoints_ejected", .gauge, help: "Endpoints of the region that are ejected.")
+            for pool in self.configuration.pools {
+                page.sample(
+                    "isobar_gateway_endpoints_ejected",
+                    ["pool": pool.name.description],
+                    Double(state.router.ejectedEndpoints(of: pool.name, now: now))
+                )
+            }
             page.family("isobar_gateway_round_trip_seconds", .gauge, help: "To the gateways of another region.")
             for (region, seconds) in state.router.measuredRoundTrips.sorted(by: { $0.key < $1.key }) {
                 page.sample("isobar_gateway_round_trip_seconds", ["region": region.text], seconds)

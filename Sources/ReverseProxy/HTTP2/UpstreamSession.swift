@@ -46,13 +46,14 @@ final class UpstreamSession: ChannelInboundHandler, Impatient {
                 streamConfiguration: configuration.upstreamStream,
                 inboundStreamInitializer: { $0.eventLoop.makeFailedFuture(ChannelError.operationUnsupported) }
             )
-            try channel.syncOptions?.setOption(.autoRead, value: true)
             try channel.pipeline.syncOperations.addHandlers(frames, bound.value)
         }.assumeIsolated().whenComplete { result in
             do {
                 let channel = try result.get()
                 let frames = try channel.pipeline.syncOperations.handler(type: NIOHTTP2Handler.self)
                 let multiplexer = try frames.syncMultiplexer()
+                // Flow control bounds what a stream may send; frames of the connection itself are always read.
+                try channel.syncOptions?.setOption(.autoRead, value: true)
                 self.multiplexer = multiplexer
                 for opened in self.takeWaiting() { self.open(on: multiplexer, then: opened) }
             } catch {

@@ -251,6 +251,16 @@ class ChecksTest(unittest.TestCase):
         self.ran("eu-a", "1.0", 12, 13)
         self.breaks("executions")
 
+    def test_a_stale_copy_may_come_from_a_pause_and_must_be_dropped(self):
+        run = self.run_
+        run.attempt("1.0", "answered", 10, 31, answered=30, status=200)
+        self.ran("us-a", "1.0", 29, 29.9)
+        self.ran("eu-a", "1.0", 40, 40.1, how="cancelled")
+        run.breaker.stopped.append((run.processes["eu-gw"], 9, 39))
+        self.holds("executions")
+        self.ran("eu-a", "1.0", 41, 42)
+        self.breaks("executions")
+
     def test_two_to_the_end_count_unless_the_first_was_cut_off(self):
         run = self.run_
         run.attempt("1.0", "answered", 10, 40, answered=31, status=200, executions=["x"])

@@ -227,7 +227,7 @@ class World:
                 "--listen-metrics-urls", f"http://{host.ip}:2381",
                 "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1m",
                 # Often, so that a member that was away is brought back by a snapshot, and a full disk is met.
-                "--snapshot-count", "500",
+                "--snapshot-count", "60",
             ], ready=f"http://{host.ip}:2381/health")
         etcd = ", ".join(f'"{host.ip}:2379"' for host in members)
         for host in hubs:

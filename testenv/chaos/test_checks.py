@@ -16,7 +16,7 @@ class Run:
     """Two regions with a gateway and an engine each, two hubs, and what happened to them."""
 
     def __init__(self, folder):
-        self.folder, self.processes = folder, {}
+        self.folder, self.processes, self.faults = folder, {}, []
         os.makedirs(f"{folder}/logs", exist_ok=True)
         for role, name, host, region in (
                 ("hub", "hub-0", "hub-0", None), ("hub", "hub-1", "hub-1", None), ("etcd", "etcd-0", "etcd-0", None),
@@ -276,10 +276,22 @@ class ChecksTest(unittest.TestCase):
         self.ran("us-a", "1.0", 10.5, 11.5)
         self.breaks("executions")
 
+    # The run itself
+
+    def enough(self):
+        with contextlib.redirect_stdout(io.StringIO()): self.run_.checks.enough([])
+        return not self.run_.checks.failed
+
+    def test_a_run_in_which_something_happened(self):
+        self.run_.checks.answered = 100
+        for number in range(20): self.run_.op("a", "write", number, number + 1, value=f"{number}")
+        self.assertTrue(self.enough())
+        self.run_.faults.append("an error of this program")
+        self.assertFalse(self.enough())
+
     def test_a_run_in_which_nothing_happened(self):
         self.run_.checks.answered = 0
-        with contextlib.redirect_stdout(io.StringIO()): self.run_.checks.enough([])
-        self.assertTrue(self.run_.checks.failed)
+        self.assertFalse(self.enough())
 
     # The schedule
 

@@ -161,7 +161,8 @@ def main():
     if not good:
         say(f"chaos: FAILED: {'; '.join(checks.failed)}\n  everything is in {folder}\n"
             f"  the same faults again: make chaos SEED={seed} SECONDS={seconds:.0f}"
-            f"{f' BLACKOUT={dark:.0f}' if options.blackout is not None else ''}")
+            f"{f' BLACKOUT={dark:.0f}' if options.blackout is not None else ''}"
+            f"{' CONFIG=debug' if '/debug/' in isobar else ''}")
         sys.exit(1)
     say(f"chaos: all held, seed {seed}, {time.monotonic() - began:.0f} s in all")
 

@@ -41,6 +41,17 @@ struct AdmissionFlowTests {
         }
     }
 
+    @Test("the only endpoint is tried again before the client is told, and it is told that it failed, not that none exists")
+    func onlyOne() async throws {
+        try await World.with(Self.file) { world in
+            // Nobody serves there.
+            try world.show(waiting: 0, at: EndpointAddress(host: "127.0.0.1", port: 1))
+            let answer = try await world.post(#"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#)
+            #expect(answer.status == 502 && answer.body.contains("upstream_unreachable"), "\(answer)")
+            #expect(answer.body.contains("3 tried"), "\(answer)")
+        }
+    }
+
     @Test("a full pool keeps requests in line, the lowest gives way to a higher one, and room lets them go")
     func waitsForRoom() async throws {
         try await World.with(Self.file) { world in

@@ -64,7 +64,7 @@ struct World: Sendable {
     /// The readings of the engine: so many requests wait there.
     ///
     /// They are of the far future, so that a machine that stalls does not take them for old.
-    func show(waiting: Int) throws {
+    func show(waiting: Int, at endpoint: EndpointAddress? = nil) throws {
         let number = self.shown.next()
         self.gateway.observe(
             SampleBatch(
@@ -73,7 +73,7 @@ struct World: Sendable {
                 pool: try PoolName("llama"),
                 samples: [
                     EndpointSample(
-                        endpoint: self.engine,
+                        endpoint: endpoint ?? self.engine,
                         load: EndpointLoad(running: 1, waiting: waiting, kvUse: nil),
                         takenAt: self.gateway.clock.now + 3_600 * Double(number)
                     )

@@ -55,19 +55,24 @@ extension Router {
             let need = self.circumstances(.doubtful, held: nil, now: now)
             return self.pools[pool].mark(request, need) ? 0 : nil
         }
-        _ = self.pools[pool].weigh(request, at)
-        var (sum, total) = (0.0, 0.0)
-        for place in self.pools[pool].places.indices where self.pools[pool].isUsable[place] {
-            let weight = request.isHop ? 1 : self.pools[pool].weights[place]
-            guard weight > 0 else { continue }
-            total += weight
-            sum += weight * self.pools[pool].fullness(place, now: now, self.settings)
-        }
-        return total > 0 ? sum / total : 0
+        return self.pools[pool].fullness(of: request, at)
     }
 }
 
 extension PoolRoutes {
+    /// How full the pool is, over the places that were marked as usable.
+    fileprivate mutating func fullness(of request: PickRequest, _ at: Circumstances) -> Double {
+        _ = self.weigh(request, at)
+        var (sum, total) = (0.0, 0.0)
+        for place in self.places.indices where self.isUsable[place] {
+            let weight = request.isHop ? 1 : self.weights[place]
+            guard weight > 0 else { continue }
+            total += weight
+            sum += weight * self.fullness(place, now: at.now, at.settings)
+        }
+        return total > 0 ? sum / total : 0
+    }
+
     /// How full one cluster is: seconds of work that wait over those that make it full, and at least two waiting
     /// requests an endpoint.
     ///

@@ -102,7 +102,25 @@ struct AdmissionFlowTests {
             let text = try String(contentsOfFile: folder.file("access.jsonl"), encoding: .utf8)
             #expect(text.contains(#""status":200"#) && text.contains("00-abc-def-01") && !text.contains("secret"))
             #expect(text.contains(#""band":"batch""#) && text.contains(#""cluster":"us-east-a""#))
+            let line = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+            #expect(line["tries"] as? Int == 1 && line["hop"] as? Bool == false && line["dropped"] == nil)
+            #expect(line["request_bytes"] as? Int == secret.utf8.count && line["model"] as? String == "llama")
+            #expect(try #require(line["time"] as? String).wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/) != nil)
         }
+    }
+
+    @Test("a line of JSON survives whatever a client writes")
+    func escapes() throws {
+        var line = JSONLine()
+        let text = "a \"model\" \\ \n \u{1} é 😺 /"
+        line.begin()
+        line.add("model", text)
+        line.add("none", String?.none)
+        line.add("seconds", Double.infinity)
+        line.add("share", 0.25)
+        line.end()
+        let object = try JSONSerialization.jsonObject(with: Data(line.bytes)) as? [String: Any]
+        #expect(object?["model"] as? String == text && object?["share"] as? Double == 0.25 && object?.count == 2)
     }
 }
 

@@ -10,7 +10,6 @@ struct AccessRecord: Sendable {
     private let time: time_t
     private let method: String
     private let uri: String
-    private let traceparent: String?
     private let open: OpenRequest
     private let summary: ProxySummary
 
@@ -18,7 +17,6 @@ struct AccessRecord: Sendable {
         self.time = Glibc.time(nil)
         self.method = request.method
         self.uri = request.uri
-        self.traceparent = request[header: "traceparent"]
         self.open = open
         self.summary = summary
     }
@@ -47,7 +45,7 @@ struct AccessRecord: Sendable {
         line.add("status", self.summary.status)
         line.add("stream", self.open.streams)
         line.add("time", Self.text(of: self.time))
-        line.add("traceparent", self.traceparent.map { String($0.prefix(64)) })
+        line.add("traceparent", self.open.trace?.text)
         line.add("tries", self.open.tries)
         line.add("waited_seconds", self.open.waited)
         line.add("warm", pick?.isWarm)

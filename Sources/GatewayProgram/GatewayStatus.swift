@@ -113,11 +113,12 @@ extension Gateway {
         }
     }
 
-    func metrics(_ proxy: ProxyCounters) -> String {
+    func metrics(_ proxy: ProxyCounters, front: ListenerCredentials? = nil) -> String {
         let now = self.clock.now
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            front?.write(to: &page)
             if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_gateway_in_flight", .gauge, help: "Requests in flight.", Double(state.router.inFlight))
             if let (version, unconfirmed) = state.router.planInUse(now: now) {

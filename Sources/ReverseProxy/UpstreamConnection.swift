@@ -98,7 +98,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
         self.input.take(self.unwrapInboundIn(data))
         do throws(WireError) {
             while let client = self.client, !self.isReleased, let part = try self.input.next() {
-                client.upstreamRead(part)
+                client.upstreamRead(part, from: self)
             }
         } catch {
             self.fail(.malformedResponse)
@@ -126,7 +126,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     func channelInactive(context: ChannelHandlerContext) {
         self.worker.forget(self)
         // The end of the connection may be the end of the answer.
-        if let client, let end = try? self.input.finish() { client.upstreamRead(end) }
+        if let client, let end = try? self.input.finish() { client.upstreamRead(end, from: self) }
         self.fail(.connectionClosed)
         self.reader.take()?.upstreamReadComplete()
     }
@@ -138,7 +138,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     private func fail(_ failure: ProxyFailure) {
         guard let client = self.client.take(), !self.isReleased else { return }
-        client.upstreamFailed(failure)
+        client.upstreamFailed(failure, of: self)
     }
 }
 

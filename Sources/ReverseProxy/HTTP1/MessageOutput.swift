@@ -4,7 +4,7 @@ import NIOCore
 ///
 /// So an answer is one write of one buffer, and the buffer serves the next answer.
 /// Writing to a channel may come back to whoever writes, so nothing here is held while the channel is called.
-final class MessageOutput {
+class MessageOutput {
     /// Memory beyond this is not kept for the next message, as thousands of idle streams would keep it.
     private static let keptCapacity = 8_192
 

@@ -35,6 +35,8 @@ final class StreamPeer: Sendable {
                     var streams = NIOHTTP2Handler.StreamConfiguration()
                     streams.targetWindowSize = window
                     var connection = NIOHTTP2Handler.ConnectionConfiguration()
+                    // The acknowledgements count as well.
+                    connection.controlFrameRateLimit.maximumCount = 100_000
                     connection.initialSettings.append(HTTP2Setting(parameter: .initialWindowSize, value: window))
                     try channel.pipeline.syncOperations.addHandlers(
                         NIOHTTP2Handler(

@@ -41,7 +41,7 @@ struct AdmissionFlowTests {
         }
     }
 
-    @Test("the only endpoint is tried again before the client is told, and it is told that it failed, not that none exists")
+    @Test("the only endpoint is tried again before the client is told, and told that it failed, not that none is there")
     func onlyOne() async throws {
         try await World.with(Self.file) { world in
             // Nobody serves there.

@@ -127,4 +127,4 @@ evaluate: build  ## Rewrite docs/evaluation.md (half an hour; goes on where it w
 	testenv/evaluate --isobar $(ISOBAR) --jobs $(JOBS) --azure $(AZURE) --mooncake $(MOONCAKE)
 
 clean:  ## Remove what was built
-	rm -rf .build .build-release .build-core .build-house .build-plugins .build-python .build-evaluate
+	rm -rf .build .build-demo .build-release .build-core .build-house .build-plugins .build-python .build-evaluate

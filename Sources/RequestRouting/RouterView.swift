@@ -21,6 +21,20 @@ extension Router {
         } ?? false
     }
 
+    /// Whether anybody hears of an endpoint of the pool: an agent that reads one, or another region's gateway that answers.
+    ///
+    /// What this gateway's own requests say of it does not count.
+    package func isHeard(_ pool: PoolName, now: Seconds) -> Bool {
+        self.pools.first { $0.pool == pool }?.places.contains { place in
+            if let local = place.local {
+                return local.endpoints.indices.contains {
+                    !local.isOut($0, now: now, ageMax: self.settings.sampleAgeMax)
+                }
+            }
+            return place.state != .down && place.peers.contains { !self.peers[$0].health.isEjected(now: now) }
+        } ?? false
+    }
+
     /// The plan that is held, if any.
     package var planHeld: Plan? { self.plan }
 

@@ -52,6 +52,16 @@ struct AdmissionFlowTests {
         }
     }
 
+    @Test("when the agent hears nothing of the only endpoint either, the client is told that there is none")
+    func noneIsHeard() async throws {
+        try await World.with(Self.file) { world in
+            try world.show(waiting: nil, at: EndpointAddress(host: "127.0.0.1", port: 1))
+            let answer = try await world.post(#"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#)
+            #expect(answer.status == 503 && answer.headers["retry-after"] != nil, "\(answer)")
+            #expect(answer.headers["x-llm-d-request-dropped-reason"] == "rejected-no-endpoints", "\(answer)")
+        }
+    }
+
     @Test("a full pool keeps requests in line, the lowest gives way to a higher one, and room lets them go")
     func waitsForRoom() async throws {
         try await World.with(Self.file) { world in

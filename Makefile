@@ -9,10 +9,11 @@ AZURE       ?= $(TRACE)
 PAGES       ?= 1000000
 SEEDS       ?= 10000
 FIRST_SEED  ?= 1
+MINUTES     ?= 60
 SECONDS     ?= 180
 
 .PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
-	bench-report capacity-report chaos demo-check e2e-edge e2e-vllm evaluate clean
+	bench-report capacity-report chaos demo-check e2e-clients e2e-edge e2e-faults e2e-gateway e2e-vllm evaluate robustness-report soak clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +102,24 @@ gossip-seeds: build  ## Hold the gossip to its invariants under random faults: S
 bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 	testenv/bench-report
 
+e2e-clients: build  ## The OpenAI Python client and aiperf, unchanged (installs them into E2E_VENV)
+	testenv/e2e-clients $(ISOBAR)
+
+e2e-gateway: build  ## Kill endpoints, clusters, gateways and the hub under load: what is lost, done twice, and felt
+	testenv/e2e-gateway $(ISOBAR)
+
+e2e-faults: build  ## Nasty peers, 10,000 idle streams and ten times the load: status codes and memory
+	testenv/e2e-faults $(ISOBAR)
+
+soak: build  ## Mixed load, cancels, errors and kills: MINUTES=60; memory, files and what is in flight
+	testenv/soak $(ISOBAR) --minutes $(MINUTES)
+
+robustness-report: build  ## Rewrite docs/robustness.md, all four of the above (MINUTES=60 and half an hour more)
+	testenv/e2e-clients $(ISOBAR) --report docs/robustness.md
+	testenv/e2e-faults $(ISOBAR) --report docs/robustness.md
+	testenv/e2e-gateway $(ISOBAR) --report docs/robustness.md
+	testenv/soak $(ISOBAR) --minutes $(MINUTES) --report docs/robustness.md
+
 e2e-vllm: build  ## Read a real vLLM: VLLM_SERVE names a program that serves a model on a port
 	testenv/e2e-vllm $(ISOBAR)
 
@@ -112,4 +131,4 @@ evaluate: build  ## Rewrite docs/evaluation.md (half an hour; goes on where it w
 	testenv/evaluate --isobar $(ISOBAR) --jobs $(JOBS) --azure $(AZURE) --mooncake $(MOONCAKE)
 
 clean:  ## Remove what was built
-	rm -rf .build .build-release .build-core .build-house .build-plugins .build-python .build-evaluate
+	rm -rf .build .build-demo .build-release .build-core .build-house .build-plugins .build-python .build-evaluate

@@ -1,68 +1,14 @@
-import FleetModel
 import Foundation
-import RequestRouting
-import ReverseProxy
 import ServiceLifecycle
 import Synchronization
-
-/// One line of the access log: who was sent where and how it went, and nothing of what was said.
-struct AccessRecord: Codable, Sendable {
-    var time: Date
-    var method: String
-    /// Without the query.
-    var path: String
-    var pool: String
-    var band: String
-    var hop: Bool
-    var model: String?
-    var rewritten_model: String?
-    var stream: Bool
-    var status: Int?
-    var dropped: String?
-    var cluster: String?
-    var endpoint: String?
-    var reason: String?
-    var warm: Bool?
-    var plan: String?
-    var tries: Int
-    var waited_seconds: Double
-    var first_byte_seconds: Double?
-    var duration_seconds: Double
-    var request_bytes: Int
-    var response_bytes: Int
-    var traceparent: String?
-
-    init(_ request: ProxiedRequest, _ open: OpenRequest, _ summary: ProxySummary) {
-        self.time = Date()
-        self.method = request.method
-        self.path = String(request.uri.prefix { $0 != "?" }.prefix(256))
-        self.pool = open.pool.name.description
-        self.band = open.request.band.rawValue
-        self.hop = open.request.isHop
-        self.model = open.model
-        self.rewritten_model = open.rewritten
-        self.stream = open.streams
-        self.status = summary.status
-        self.dropped = open.drop?.rawValue
-        self.cluster = open.lastPick?.cluster.text
-        self.endpoint = open.lastPick?.target.description
-        self.reason = open.lastPick?.reason.rawValue
-        self.warm = open.lastPick?.isWarm
-        self.plan = open.plan?.description
-        self.tries = open.tries
-        self.waited_seconds = open.waited
-        self.first_byte_seconds = open.timeToFirstByte
-        self.duration_seconds = summary.duration
-        self.request_bytes = summary.requestBytes
-        self.response_bytes = summary.bytes
-        self.traceparent = open.trace?.text
-    }
-}
 
 /// Writes a JSON line for each request, off the requests' way: what the disk cannot take in time is dropped and counted.
 final class AccessLog: Service {
     /// Lines that wait for the disk.
     static let limit = 8_192
+
+    /// The pause between two writes.
+    static let pause = Duration.milliseconds(50)
 
     private struct State {
         var waiting: [AccessRecord] = []
@@ -103,7 +49,11 @@ final class AccessLog: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
-            for await _ in self.bell { self.flush() }
+            for await _ in self.bell {
+                self.flush()
+                // Lines that come meanwhile are written together: waking for each would cost more than writing it.
+                try? await Task.sleep(for: Self.pause)
+            }
         }
         self.flush()
     }
@@ -115,20 +65,11 @@ final class AccessLog: Service {
             return state.waiting
         }
         guard !records.isEmpty else { return }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .iso8601
-        var (lines, count) = (Data(), 0)
-        for record in records {
-            guard let line = try? encoder.encode(record) else { continue }
-            lines.append(line)
-            lines.append(UInt8(ascii: "\n"))
-            count += 1
-        }
-        let isWritten = (try? self.file.write(contentsOf: lines)) != nil
+        var lines = JSONLine()
+        for record in records { record.write(to: &lines) }
+        let isWritten = (try? self.file.write(contentsOf: Data(lines.bytes))) != nil
         self.state.withLock { state in
-            state.written += isWritten ? UInt64(count) : 0
-            state.dropped += UInt64(records.count - (isWritten ? count : 0))
+            if isWritten { state.written += UInt64(records.count) } else { state.dropped += UInt64(records.count) }
         }
     }
 }

@@ -98,6 +98,7 @@ package struct GatewayCommand: AsyncParsableCommand {
             }
             var settings = ProxySettings()
             settings.drainTimeout = 4
+            if let files = FileLimit.current { settings.fit(files: files) }
             if let limit = configuration.maxBodyBytes { settings.bodyLimit = limit }
             let proxy = ProxyServer(
                 listeners: Self.listeners(configuration, front: front, links: links),

@@ -23,17 +23,23 @@ struct GatewayConfiguration: Sendable {
 
         /// Whether a request is under the path: `/qwen` has `/qwen` and `/qwen/v1`, not `/qwen2`.
         func contains(_ uri: String) -> Bool {
-            let prefix = self.path.hasSuffix("/") ? String(self.path.dropLast()) : self.path
-            guard uri.hasPrefix(prefix) else { return false }
-            let next = uri.utf8.dropFirst(prefix.utf8.count).first
+            let prefix = self.prefix
+            guard uri.utf8.starts(with: prefix) else { return false }
+            let next = uri.utf8.dropFirst(prefix.count).first
             return next == nil || next == UInt8(ascii: "/") || next == UInt8(ascii: "?")
         }
 
         /// What follows the path, beginning with a slash.
         func inside(_ uri: String) -> String {
-            let prefix = self.path.hasSuffix("/") ? String(self.path.dropLast()) : self.path
-            let rest = uri.dropFirst(prefix.count)
-            return rest.hasPrefix("/") ? String(rest) : "/" + rest
+            let prefix = self.prefix
+            guard !prefix.isEmpty else { return uri }
+            let rest = Substring(uri.utf8.dropFirst(prefix.count))
+            return rest.utf8.first == UInt8(ascii: "/") ? String(rest) : "/" + rest
+        }
+
+        /// The path's bytes without a slash at the end.
+        private var prefix: Substring.UTF8View {
+            self.path.utf8.last == UInt8(ascii: "/") ? self.path.utf8.dropLast() : self.path.utf8[...]
         }
     }
 

@@ -25,8 +25,14 @@ extension Gateway.State {
             guard now >= until - 0.01 else { return .wait(until - now) }
             self.admission.leave(id)
             self.waited(open, since: since, now: now)
-            if self.router.fullness(of: open.request, now: now) == nil { return self.drop(open, .noEndpoints) }
-            // Its patience for an endpoint, or for the next try, is over; that for room ends with a refusal.
+            // A pause before the next try is over, and even what has failed the request may take it, unless nobody
+            // else hears of it either.
+            let isThere =
+                open.pauses == 0
+                ? self.router.fullness(of: open.request, now: now) != nil
+                : self.router.isHeard(open.request.pool, now: now)
+            guard isThere else { return self.drop(open, .noEndpoints) }
+            // Its patience for an endpoint is over, or the pause; that for room ends with a refusal.
             return open.waitsForRoom
                 ? self.drop(open, .expired) : self.pick(open, now: now) ?? self.drop(open, .noEndpoints)
         case .choosing, .sent: break

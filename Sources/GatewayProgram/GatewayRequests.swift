@@ -14,7 +14,7 @@ extension Gateway: ProxyDirector {
         guard request.method == "POST", self.configuration.pools.contains(where: { $0.contains(request.uri) }) else {
             return false
         }
-        return request[header: "content-type"].map { $0.contains("json") } ?? true
+        return request.header("content-type", mentions: "json") ?? true
     }
 
     func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {

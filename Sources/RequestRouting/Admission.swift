@@ -134,7 +134,7 @@ package struct Admission: Sendable {
         } else if arrival.band != .premium, !arrival.isForEndpoint {
             let pressure = self.pressure(pool, rank, now: now)
             let shed = min(1, self.settings.shedFactor * pressure * pressure * pressure * pressure * pressure)
-            if shed > 0, Double.random(in: 0..<1, using: &dice) < shed { return .drop(.saturated) }
+            if shed > 0, dice.number(below: 1) < shed { return .drop(.saturated) }
         }
         pool.bands[rank].add(
             FairQueue.Entry(

@@ -124,6 +124,12 @@ struct LocalCluster: Sendable {
 
     func index(of address: EndpointAddress) -> Int? { self.indexOf[address] }
 
+    /// The same, looked for first where it was.
+    private func index(of address: EndpointAddress, _ hint: Int) -> Int? {
+        if hint < self.endpoints.count, self.endpoints[hint].address == address { return hint }
+        return self.indexOf[address]
+    }
+
     /// The endpoint with such a name's ``TextHash``.
     func index(named name: UInt64) -> Int? { self.names.firstIndex(of: name) }
 
@@ -136,15 +142,15 @@ struct LocalCluster: Sendable {
     }
 
     /// The first token of a prompt is out, or will never come.
-    mutating func began(at address: EndpointAddress, promptTokens: Int) {
+    mutating func began(at address: EndpointAddress, _ hint: Int, promptTokens: Int) {
         // An endpoint that was gone for a while begins with nothing.
-        guard let index = self.indexOf[address] else { return }
+        guard let index = self.index(of: address, hint) else { return }
         self.endpoints[index].unbegunTokens = max(0, self.endpoints[index].unbegunTokens - promptTokens)
     }
 
     /// Changes what is known of an endpoint's health; nothing when it is gone.
-    mutating func judge(_ address: EndpointAddress, _ change: (inout TargetHealth) -> Void) {
-        guard let index = self.indexOf[address] else { return }
+    mutating func judge(_ address: EndpointAddress, _ hint: Int, _ change: (inout TargetHealth) -> Void) {
+        guard let index = self.index(of: address, hint) else { return }
         change(&self.endpoints[index].health)
     }
 
@@ -222,13 +228,13 @@ struct LocalCluster: Sendable {
         let count = self.endpoints.count
         guard count > (other == nil ? 0 : 1) else { return nil }
         for _ in 0..<8 {
-            let index = Int.random(in: 0..<count, using: &dice)
+            let index = dice.index(below: count)
             guard index != other, self.admits(index, need, now: now, ageMax: ageMax, failed: failed) else { continue }
             let share = self.endpoints[index].health.share(now: now)
-            if share >= 1 || Double.random(in: 0..<1, using: &dice) < share { return index }
+            if share >= 1 || dice.number(below: 1) < share { return index }
         }
         // Few are left, or all have just begun.
-        let start = Int.random(in: 0..<count, using: &dice)
+        let start = dice.index(below: count)
         for step in 0..<count {
             let index = start + step < count ? start + step : start + step - count
             if index != other, self.admits(index, need, now: now, ageMax: ageMax, failed: failed) { return index }

@@ -82,6 +82,15 @@ package struct Pick: Hashable, Sendable {
     package let isWarm: Bool
     /// How far down the choice had to go.
     package let need: Need
+    /// Where the router had its pool, place and endpoint: the last two may have moved when it ends.
+    let hint: Hint
+
+    /// Indices into the router's tables.
+    struct Hint: Hashable, Sendable {
+        let pool: Int
+        let place: Int
+        let endpoint: Int
+    }
 }
 
 /// Why there is no choice.

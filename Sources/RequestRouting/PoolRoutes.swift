@@ -49,7 +49,11 @@ struct PoolRoutes: Sendable {
 
     init(pool: PoolName) { self.pool = pool }
 
-    func index(of cluster: ClusterName) -> Int? { self.places.firstIndex { $0.name == cluster } }
+    func index(of cluster: ClusterName) -> Int? {
+        // By index, as a closure would be handed a copy of every place.
+        for index in self.places.indices where self.places[index].name == cluster { return index }
+        return nil
+    }
 
     func index(named name: UInt64) -> Int? { self.names.firstIndex(of: name) }
 

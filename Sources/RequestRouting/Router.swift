@@ -136,6 +136,8 @@ package struct Router: Sendable {
 
     /// The index of a pool's routes, which are laid when it is new.
     mutating func route(_ name: PoolName) -> Int {
+        // Most gateways have few pools, and comparing names costs less than hashing one.
+        for index in self.pools.indices.prefix(4) where self.pools[index].pool == name { return index }
         if let pool = self.poolAt[name] { return pool }
         self.poolAt[name] = self.pools.count
         self.pools.append(PoolRoutes(pool: name))
@@ -206,7 +208,8 @@ package struct Router: Sendable {
             reason: reason,
             promptTokens: self.settings.countsUnbegunPrompts ? request.promptTokens : 0,
             isWarm: isWarm,
-            need: need
+            need: need,
+            hint: Pick.Hint(pool: pool, place: place, endpoint: target.endpoint ?? 0)
         )
         self.open[pick.id] = false
         if case .endpoint(let index, _) = target {
@@ -227,7 +230,11 @@ package struct Router: Sendable {
         guard self.open[pick.id] == false else { return }
         self.open[pick.id] = true
         guard !pick.isRemote, pick.promptTokens > 0, let (pool, place) = self.find(pick) else { return }
-        self.pools[pool].places[place].local?.began(at: pick.target, promptTokens: pick.promptTokens)
+        self.pools[pool].places[place].local?.began(
+            at: pick.target,
+            pick.hint.endpoint,
+            promptTokens: pick.promptTokens
+        )
     }
 
     /// Ends a pick; a second end of the same pick is ignored.
@@ -253,16 +260,18 @@ package struct Router: Sendable {
         if pick.isRemote {
             if let peer = self.peerAt[pick.target] { judge(&self.peers[peer].health) }
         } else if let (pool, place) = self.find(pick) {
-            self.pools[pool].places[place].local?.judge(pick.target, judge)
+            self.pools[pool].places[place].local?.judge(pick.target, pick.hint.endpoint, judge)
         }
         if isEjected { self.ejections += 1 }
     }
 
     private func find(_ pick: Pick) -> (pool: Int, place: Int)? {
-        guard let pool = self.poolAt[pick.pool], let place = self.pools[pool].index(of: pick.cluster) else {
-            return nil
+        // Pools stay where they are; places are laid out anew with each plan.
+        let (pool, place) = (pick.hint.pool, pick.hint.place)
+        if place < self.pools[pool].places.count, self.pools[pool].places[place].name == pick.cluster {
+            return (pool, place)
         }
-        return (pool, place)
+        return self.pools[pool].index(of: pick.cluster).map { (pool, $0) }
     }
 
     /// The next turn of a policy that goes round.

@@ -21,6 +21,20 @@ extension Router {
         } ?? false
     }
 
+    /// Whether anybody hears of an endpoint of the pool: an agent that reads one, or another region's gateway that answers.
+    ///
+    /// What this gateway's own requests say of it does not count.
+    package func isHeard(_ pool: PoolName, now: Seconds) -> Bool {
+        self.pools.first { $0.pool == pool }?.places.contains { place in
+            if let local = place.local {
+                return local.endpoints.indices.contains {
+                    !local.isOut($0, now: now, ageMax: self.settings.sampleAgeMax)
+                }
+            }
+            return place.state != .down && place.peers.contains { !self.peers[$0].health.isEjected(now: now) }
+        } ?? false
+    }
+
     /// The plan that is held, if any.
     package var planHeld: Plan? { self.plan }
 
@@ -67,19 +81,24 @@ extension Router {
             let need = self.circumstances(.doubtful, held: nil, now: now)
             return self.pools[pool].mark(request, need) ? 0 : nil
         }
-        _ = self.pools[pool].weigh(request, at)
-        var (sum, total) = (0.0, 0.0)
-        for place in self.pools[pool].places.indices where self.pools[pool].isUsable[place] {
-            let weight = request.isHop ? 1 : self.pools[pool].weights[place]
-            guard weight > 0 else { continue }
-            total += weight
-            sum += weight * self.pools[pool].fullness(place, now: now, self.settings)
-        }
-        return total > 0 ? sum / total : 0
+        return self.pools[pool].fullness(of: request, at)
     }
 }
 
 extension PoolRoutes {
+    /// How full the pool is, over the places that were marked as usable.
+    fileprivate mutating func fullness(of request: PickRequest, _ at: Circumstances) -> Double {
+        _ = self.weigh(request, at)
+        var (sum, total) = (0.0, 0.0)
+        for place in self.places.indices where self.isUsable[place] {
+            let weight = request.isHop ? 1 : self.weights[place]
+            guard weight > 0 else { continue }
+            total += weight
+            sum += weight * self.fullness(place, now: at.now, at.settings)
+        }
+        return total > 0 ? sum / total : 0
+    }
+
     /// How full one cluster is: seconds of work that wait over those that make it full, and at least two waiting
     /// requests an endpoint.
     ///

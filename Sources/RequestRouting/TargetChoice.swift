@@ -8,6 +8,8 @@ enum Target: Hashable {
     case peer(Int)
 
     var isPeer: Bool { if case .peer = self { true } else { false } }
+
+    var endpoint: Int? { if case .endpoint(let index, _) = self { index } else { nil } }
 }
 
 extension Router {
@@ -140,7 +142,7 @@ extension Router {
             return known
         }
         guard !peers.isEmpty else { return nil }
-        let start = Int.random(in: 0..<peers.count, using: &dice)
+        let start = dice.index(below: peers.count)
         for step in peers.indices {
             let peer = peers[(start + step) % peers.count]
             if at.admits(peer, failed: request.failed) { return peer }
@@ -198,6 +200,6 @@ extension LocalCluster {
     /// Whether an endpoint that has just begun takes this request as well.
     private func takesAll(_ index: Int, now: Seconds, using dice: inout some RandomNumberGenerator) -> Bool {
         let share = self.endpoints[index].health.share(now: now)
-        return share >= 1 || Double.random(in: 0..<1, using: &dice) < share
+        return share >= 1 || dice.number(below: 1) < share
     }
 }

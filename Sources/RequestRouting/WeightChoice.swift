@@ -5,11 +5,11 @@ func draw(_ weights: [Double], using dice: inout some RandomNumberGenerator) -> 
     var total = 0.0
     for weight in weights where weight > 0 { total += weight }
     guard total > 0, total.isFinite else { return nil }
-    var rest = Double.random(in: 0..<total, using: &dice)
+    var rest = dice.number(below: total)
     var last: Int?
-    for (index, weight) in weights.enumerated() where weight > 0 {
-        if rest < weight { return index }
-        rest -= weight
+    for index in weights.indices where weights[index] > 0 {
+        if rest < weights[index] { return index }
+        rest -= weights[index]
         last = index
     }
     return last

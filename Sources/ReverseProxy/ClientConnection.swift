@@ -310,7 +310,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch part {
         case .head(let head):
             let status = head.status
-            if let proxied, self.exchange?.mayRetry(status: status) ?? false,
+            if self.exchange?.mayRetry(status: status) ?? false, let proxied,
                 self.worker.director.shouldRetry(proxied, status: status)
             {
                 self.perform(self.exchange?.retry(status: status, now: .now()))

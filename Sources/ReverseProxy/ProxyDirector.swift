@@ -138,6 +138,11 @@ package struct ProxiedRequest: Hashable, Sendable {
     /// The first value of a header, by a name of any case.
     package subscript(header name: String) -> String? { self.headers.first(name: name) }
 
+    /// Whether the first value of a header has a word in it, which is in lower case; `nil` without the header.
+    package func header(_ name: String, mentions word: StaticString) -> Bool? {
+        self.headers.line(name).map { line in self.headers.withValue(of: line) { $0.mentions(word) } }
+    }
+
     package static func == (lhs: Self, rhs: Self) -> Bool { lhs.id == rhs.id }
 
     package func hash(into hasher: inout Hasher) { hasher.combine(self.id) }

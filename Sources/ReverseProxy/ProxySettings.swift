@@ -72,4 +72,16 @@ package struct ProxySettings: Hashable, Sendable {
 
         package init() {}
     }
+
+    /// Takes no more clients than so many open files can serve.
+    ///
+    /// Each client may need an upstream connection, and a program needs some files for itself. A client too many is
+    /// closed at once and counted; without files left, those that are served could not be passed on either, and the
+    /// listener would spin on what it cannot accept.
+    package mutating func fit(files: Int) {
+        self.maxConnections = min(self.maxConnections, max(1, (files - Self.filesKept) / 2))
+    }
+
+    /// Files for links, logs, pages and the listener.
+    private static let filesKept = 64
 }

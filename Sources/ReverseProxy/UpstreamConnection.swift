@@ -137,7 +137,8 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
             self.isReleased = false
             self.release()
         }
-        reader?.upstreamReadComplete()
+        // A read may bring nothing whole, such as half a head: the next one is for the client to ask for all the same.
+        (reader ?? self.client)?.upstreamReadComplete()
         if self.client == nil, self.session == nil { self.read() }
     }
 

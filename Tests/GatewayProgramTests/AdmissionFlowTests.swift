@@ -41,6 +41,27 @@ struct AdmissionFlowTests {
         }
     }
 
+    @Test("the only endpoint is tried again before the client is told, and told that it failed, not that none is there")
+    func onlyOne() async throws {
+        try await World.with(Self.file) { world in
+            // Nobody serves there.
+            try world.show(waiting: 0, at: EndpointAddress(host: "127.0.0.1", port: 1))
+            let answer = try await world.post(#"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#)
+            #expect(answer.status == 502 && answer.body.contains("upstream_unreachable"), "\(answer)")
+            #expect(answer.body.contains("3 tried"), "\(answer)")
+        }
+    }
+
+    @Test("when the agent hears nothing of the only endpoint either, the client is told that there is none")
+    func noneIsHeard() async throws {
+        try await World.with(Self.file) { world in
+            try world.show(waiting: nil, at: EndpointAddress(host: "127.0.0.1", port: 1))
+            let answer = try await world.post(#"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#)
+            #expect(answer.status == 503 && answer.headers["retry-after"] != nil, "\(answer)")
+            #expect(answer.headers["x-llm-d-request-dropped-reason"] == "rejected-no-endpoints", "\(answer)")
+        }
+    }
+
     @Test("a full pool keeps requests in line, the lowest gives way to a higher one, and room lets them go")
     func waitsForRoom() async throws {
         try await World.with(Self.file) { world in
@@ -98,7 +119,25 @@ struct AdmissionFlowTests {
                     && !text.contains("secret")
             )
             #expect(text.contains(#""band":"batch""#) && text.contains(#""cluster":"us-east-a""#))
+            let line = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+            #expect(line["tries"] as? Int == 1 && line["hop"] as? Bool == false && line["dropped"] == nil)
+            #expect(line["request_bytes"] as? Int == secret.utf8.count && line["model"] as? String == "llama")
+            #expect(try #require(line["time"] as? String).wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/) != nil)
         }
+    }
+
+    @Test("a line of JSON survives whatever a client writes")
+    func escapes() throws {
+        var line = JSONLine()
+        let text = "a \"model\" \\ \n \u{1} é 😺 /"
+        line.begin()
+        line.add("model", text)
+        line.add("none", String?.none)
+        line.add("seconds", Double.infinity)
+        line.add("share", 0.25)
+        line.end()
+        let object = try JSONSerialization.jsonObject(with: Data(line.bytes)) as? [String: Any]
+        #expect(object?["model"] as? String == text && object?["share"] as? Double == 0.25 && object?.count == 2)
     }
 }
 

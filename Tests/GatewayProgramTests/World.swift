@@ -61,10 +61,10 @@ struct World: Sendable {
     private let client: HTTPClient
     private let shown = Counter()
 
-    /// The readings of the engine: so many requests wait there.
+    /// The readings of the engine: so many requests wait there, or the agent gets no answer when `nil`.
     ///
     /// They are of the far future, so that a machine that stalls does not take them for old.
-    func show(waiting: Int) throws {
+    func show(waiting: Int?, at endpoint: EndpointAddress? = nil) throws {
         let number = self.shown.next()
         self.gateway.observe(
             SampleBatch(
@@ -73,8 +73,8 @@ struct World: Sendable {
                 pool: try PoolName("llama"),
                 samples: [
                     EndpointSample(
-                        endpoint: self.engine,
-                        load: EndpointLoad(running: 1, waiting: waiting, kvUse: nil),
+                        endpoint: endpoint ?? self.engine,
+                        load: waiting.map { EndpointLoad(running: 1, waiting: $0, kvUse: nil) },
                         takenAt: self.gateway.clock.now + 3_600 * Double(number)
                     )
                 ]

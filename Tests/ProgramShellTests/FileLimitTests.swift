@@ -6,8 +6,10 @@ import Testing
 struct FileLimitTests {
     @Test("is what the system allows, not what a shell begins with")
     func raised() throws {
-        let first = try #require(FileLimit.raise())
+        FileLimit.raise()
+        let first = try #require(FileLimit.current)
         #expect(first >= 1_024)
-        #expect(FileLimit.raise() == first)
+        FileLimit.raise()
+        #expect(FileLimit.current == first)
     }
 }

@@ -1,5 +1,6 @@
-import RequestRouting
 import Testing
+
+@testable import RequestRouting
 
 @Suite("Reading the beginning of a request")
 struct PromptScanTests {
@@ -109,6 +110,22 @@ struct PromptScanTests {
             scan.read(Array(#"{"messages":[{"role":"user","content":"#.utf8))
             scan.read(bytes)
             if let range = scan.modelBytes { #expect(range.upperBound <= scan.offset) }
+        }
+    }
+}
+
+@Suite("Dice")
+struct DiceTests {
+    @Test("indices and numbers are those that the standard library draws")
+    func draws() {
+        for seed in 0..<200 as Range<UInt64> {
+            var (ours, theirs) = (QuickDice(seed: seed), QuickDice(seed: seed))
+            for step in 1...50 {
+                let count = step * step * step * 1_000_003
+                #expect(ours.index(below: count) == Int.random(in: 0..<count, using: &theirs))
+                let limit = Double(step) * 0.37
+                #expect(ours.number(below: limit) == Double.random(in: 0..<limit, using: &theirs))
+            }
         }
     }
 }

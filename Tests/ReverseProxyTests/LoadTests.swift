@@ -93,6 +93,13 @@ import Testing
         try await upstream.stop()
     }
 
+    @Test(arguments: [(256, 96), (65, 1), (1 << 20, 50_000)])
+    func `no more clients are taken than there are files for them and their upstreams`(files: Int, clients: Int) {
+        var settings = ProxySettings()
+        settings.fit(files: files)
+        #expect(settings.maxConnections == clients)
+    }
+
     @Test func `a client beyond the limit is turned away`() async throws {
         let loops = Array(MultiThreadedEventLoopGroup.singleton.makeIterator()).count
         try await ProxyWorld.with([], settings: { $0.maxConnections = loops }) { world in

@@ -53,6 +53,36 @@ import Testing
         try await upstream.stop()
     }
 
+    @Test func `an answer that comes byte by byte arrives`() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address]) { world in
+            let client = try await world.client()
+            client.send(.get())
+            let model = try await upstream.connection(0)
+            try await model.receive("\r\n\r\n")
+            for byte in String.ok.utf8 {
+                try await model.channel.writeAndFlush(ByteBuffer(bytes: [byte])).get()
+                // Twice around every event loop: the byte was read alone.
+                for _ in 0..<2 { _ = try await world.countersAtRest() }
+            }
+            try await client.receive("\r\n\r\nok")
+        }
+        try await upstream.stop()
+    }
+
+    @Test func `an answer whose head is too long is no answer`() async throws {
+        let upstream = try await Upstream.start()
+        try await ProxyWorld.with([upstream.address]) { world in
+            let client = try await world.client()
+            client.send(.get())
+            try await upstream.connection(0)
+                .serve("HTTP/1.1 200 OK\r\nlong: " + String(repeating: "x", count: 1_000_000) + "\r\n\r\n")
+            try await client.receive("nobody is left")
+            #expect(world.director.record.value.failures == [.malformedResponse])
+        }
+        try await upstream.stop()
+    }
+
     @Test func `an answer that nobody asked for does not reach the next request`() async throws {
         let upstream = try await Upstream.start()
         try await ProxyWorld.with([upstream.address]) { world in

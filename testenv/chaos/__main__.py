@@ -39,8 +39,9 @@ def start(world):
     if not until(world.settled, 120, 0.5): sys.exit("chaos: the fleet does not settle")
 
 
-def blackout(world, load, operators, seconds):
-    """Every hub and the store are killed at once; what becomes of requests meanwhile, and how things come back."""
+def blackout(world, breaker, load, operators, seconds):
+    """Every hub and the store are killed at once, and a gateway is killed meanwhile and starts from the plan on its
+    disk; what becomes of requests, and how things come back."""
     middle, gateways = world.of("hub", "etcd"), world.of("gateway")
     plans = {process.name: world.ask(process).get("plan") for process in gateways}
     threads = [threading.Thread(target=process.end) for process in middle]
@@ -48,9 +49,17 @@ def blackout(world, load, operators, seconds):
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     began = time.time()
-    time.sleep(seconds)
+    time.sleep(seconds / 3)
+    restarted = gateways[world.seed % len(gateways)]
+    absent = time.time()
+    restarted.end()
+    restarted.start()
+    isBack = restarted.await_ready(60)
+    back = time.time()
+    breaker.down.append((restarted, absent, back))
+    time.sleep(max(0, began + seconds - back))
     ended = time.time()
-    problems = []
+    problems = [] if isBack else [f"{restarted.name} does not come back without a hub"]
     for process in gateways:
         before, after = plans[process.name], (world.ask(process) or {}).get("plan")
         version = lambda plan: plan and (plan["epoch"], plan["generation"])
@@ -75,14 +84,24 @@ def blackout(world, load, operators, seconds):
     if not until(look, 120, 0.1): problems.append(f"not everything came back within 120 s: {recovered}")
     # Those that began and ended while there was nobody to plan.
     during = [line for line in load.attempts.lines if line["began"] >= began and line["ended"] <= ended]
+    missed = [line for line in during if line["outcome"] != "answered"]
+    def was_on_the_way(line):
+        """It was the client's gateway, or the one in another region that the answer came through."""
+        region = line.get("cluster", "").rpartition("-")[0]
+        isPeer = line["outcome"] == "cut" and region == restarted.host.region
+        return line["gateway"] == restarted.name or isPeer and world.processes[line["gateway"]].host.region != region
+    met = [line for line in missed if line["outcome"] != "refusal" and was_on_the_way(line)
+           and line["began"] <= back and line["ended"] >= absent]
     problems += [f"{line['request']} at {line['gateway']}: {line['outcome']} {line.get('status', '')} {line.get('reason', '')}"
-                 for line in during if line["outcome"] != "answered"]
+                 for line in missed if line not in met]
+    after = sum(1 for line in during if line["gateway"] == restarted.name and line["began"] > back)
     if len(during) < seconds: problems.append(f"only {len(during)} requests in {seconds:.0f} s")
     reasons = sorted({line.get("reason", "?") for line in during if line["outcome"] == "answered"})
     took = ", ".join(f"{name} {value:.1f} s" if value is not None else f"no {name}" for name, value in recovered.items())
     return {"problems": problems,
-            "said": f"{len(during)} requests in {seconds:.0f} s without them, all answered in one try ({', '.join(reasons)}); "
-                    f"after their restart: {took}"}
+            "said": f"{len(during) - len(met)} requests in {ended - began:.0f} s without them, all answered in one try "
+                    f"({', '.join(reasons)}), {after} of them by {restarted.name}, which was killed meanwhile and was back "
+                    f"in {back - absent:.1f} s ({len(met)} met that); after the restart of all: {took}"}
 
 
 def main():
@@ -125,7 +144,7 @@ def main():
         say(f"  settled {time.monotonic() - calm:.1f} s after the last fault was mended")
         # What the last faults left open is over.
         time.sleep(5)
-        blackouts = [blackout(world, load, operators, dark)]
+        blackouts = [blackout(world, breaker, load, operators, dark)]
         until(world.settled, 120, 0.5)
         checks = Checks(world, breaker, load, operators, bench)
     operators.stop()
@@ -142,7 +161,8 @@ def main():
     if not good:
         say(f"chaos: FAILED: {'; '.join(checks.failed)}\n  everything is in {folder}\n"
             f"  the same faults again: make chaos SEED={seed} SECONDS={seconds:.0f}"
-            f"{f' BLACKOUT={dark:.0f}' if options.blackout is not None else ''}")
+            f"{f' BLACKOUT={dark:.0f}' if options.blackout is not None else ''}"
+            f"{' CONFIG=debug' if '/debug/' in isobar else ''}")
         sys.exit(1)
     say(f"chaos: all held, seed {seed}, {time.monotonic() - began:.0f} s in all")
 

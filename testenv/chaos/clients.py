@@ -40,7 +40,10 @@ class Load:
             order = self.dice.sample(self.gateways, len(self.gateways))
             body = {"model": "llama", "prompt": "word " * self.dice.randint(4, 400),
                     "max_tokens": self.dice.randint(2, 160), "stream": self.dice.random() < 0.5}
-            self.pool.submit(self.request, self.sent, order, body)
+            self.pool.submit(self.request, self.sent, order, body).add_done_callback(self.done)
+
+    def done(self, future):
+        if fault := future.exception(): self.world.faults.append(repr(fault))
 
     def stop(self):
         """No new requests; waits for those under way."""
@@ -99,7 +102,7 @@ class Operators:
 
     round_length, keys = 20, 4
 
-    def __init__(self, world, seed, writers=3, readers=1):
+    def __init__(self, world, seed, writers=4, readers=1):
         self.world, self.seed = world, seed
         self.history = Recorder(f"{world.folder}/resources.jsonl")
         self.stopping, self.began = threading.Event(), time.monotonic()

@@ -4,8 +4,9 @@ import random, shutil, signal, subprocess, threading, time
 from world import FAKETIME, REGIONS
 
 KINDS = (
-    "kill", "kill", "kill hub leader", "kill etcd leader", "end hub leader", "end", "pause", "pause hub leader",
-    "pause etcd leader", "isolate", "cut hub from store", "cut one way", "split regions", "split the middle",
+    "kill", "kill engine", "kill gateway", "kill hub leader", "kill etcd leader", "end", "end hub leader",
+    "pause", "pause engine", "pause gateway", "pause hub leader", "pause etcd leader",
+    "isolate", "cut hub from store", "cut one way", "split regions", "split the middle",
     "full disk", "slow disk", "clock step",
 )
 ROLES = ("hub", "etcd", "gateway", "agent", "engine")
@@ -29,7 +30,7 @@ def schedule(seed, seconds, longest):
         if not deck:
             deck = list(KINDS)
             dice.shuffle(deck)
-        at += dice.uniform(1.0, 6.0)
+        at += dice.uniform(1.0, 5.0)
         # Some last for longer than anybody waits for a silent peer.
         length = dice.uniform(1.0, longest) if dice.random() < 0.85 else dice.uniform(16.0, 22.0)
         if at + length > seconds: return faults
@@ -73,6 +74,9 @@ class Breaker:
     def plan(self, fault):
         world, kind = self.world, fault.kind
         if kind == "kill": return self.kill, self.free(fault, world.of(fault.role))
+        if kind.endswith((" engine", " gateway")):
+            verb, role = kind.split()
+            return {"kill": self.kill, "pause": self.pause}[verb], self.free(fault, world.of(role))
         if kind == "end": return self.end, self.free(fault, world.of("hub", "gateway", "agent"))
         if kind == "pause": return self.pause, self.free(fault, world.of(fault.role))
         if kind == "full disk": return self.full_disk, self.free(fault, world.of("etcd", "gateway"))

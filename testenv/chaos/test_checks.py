@@ -16,7 +16,7 @@ class Run:
     """Two regions with a gateway and an engine each, two hubs, and what happened to them."""
 
     def __init__(self, folder):
-        self.folder, self.processes = folder, {}
+        self.folder, self.processes, self.faults = folder, {}, []
         os.makedirs(f"{folder}/logs", exist_ok=True)
         for role, name, host, region in (
                 ("hub", "hub-0", "hub-0", None), ("hub", "hub-1", "hub-1", None), ("etcd", "etcd-0", "etcd-0", None),
@@ -251,6 +251,16 @@ class ChecksTest(unittest.TestCase):
         self.ran("eu-a", "1.0", 12, 13)
         self.breaks("executions")
 
+    def test_a_stale_copy_may_come_from_a_pause_and_must_be_dropped(self):
+        run = self.run_
+        run.attempt("1.0", "answered", 10, 31, answered=30, status=200)
+        self.ran("us-a", "1.0", 29, 29.9)
+        self.ran("eu-a", "1.0", 40, 40.1, how="cancelled")
+        run.breaker.stopped.append((run.processes["eu-gw"], 9, 39))
+        self.holds("executions")
+        self.ran("eu-a", "1.0", 41, 42)
+        self.breaks("executions")
+
     def test_two_to_the_end_count_unless_the_first_was_cut_off(self):
         run = self.run_
         run.attempt("1.0", "answered", 10, 40, answered=31, status=200, executions=["x"])
@@ -266,10 +276,22 @@ class ChecksTest(unittest.TestCase):
         self.ran("us-a", "1.0", 10.5, 11.5)
         self.breaks("executions")
 
+    # The run itself
+
+    def enough(self):
+        with contextlib.redirect_stdout(io.StringIO()): self.run_.checks.enough([])
+        return not self.run_.checks.failed
+
+    def test_a_run_in_which_something_happened(self):
+        self.run_.checks.answered = 100
+        for number in range(20): self.run_.op("a", "write", number, number + 1, value=f"{number}")
+        self.assertTrue(self.enough())
+        self.run_.faults.append("an error of this program")
+        self.assertFalse(self.enough())
+
     def test_a_run_in_which_nothing_happened(self):
         self.run_.checks.answered = 0
-        with contextlib.redirect_stdout(io.StringIO()): self.run_.checks.enough([])
-        self.assertTrue(self.run_.checks.failed)
+        self.assertFalse(self.enough())
 
     # The schedule
 

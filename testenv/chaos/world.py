@@ -138,6 +138,9 @@ class World:
         self.notes, self.notes_lock = open(f"{folder}/events.jsonl", "w", buffering=1), threading.Lock()
         self.cuts, self.cuts_lock = collections.Counter(), threading.Lock()
         self.hosts, self.processes, self.stopping = {}, {}, False
+        # What went wrong in this program itself, in any of its threads.
+        self.faults = []
+        threading.excepthook = lambda thrown: self.faults.append(repr(thrown.exc_value))
         self.can_skew = self.has_time_namespaces()
         sh("ip", "link", "set", "lo", "up")
         sh("ip", "link", "add", "chaos", "type", "bridge")
@@ -227,7 +230,7 @@ class World:
                 "--listen-metrics-urls", f"http://{host.ip}:2381",
                 "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1m",
                 # Often, so that a member that was away is brought back by a snapshot, and a full disk is met.
-                "--snapshot-count", "500",
+                "--snapshot-count", "60",
             ], ready=f"http://{host.ip}:2381/health")
         etcd = ", ".join(f'"{host.ip}:2379"' for host in members)
         for host in hubs:

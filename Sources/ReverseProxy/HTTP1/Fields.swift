@@ -105,9 +105,10 @@ struct Fields: Sendable {
     func first(_ kind: KnownHeader) -> String? { self.lines.first { $0.kind == kind }.map(self.value) }
 
     /// The first value of a name.
-    func first(name: String) -> String? {
-        self.lines.first { self.isNamed($0, name) }.map(self.value)
-    }
+    func first(name: String) -> String? { self.line(name).map(self.value) }
+
+    /// The first line of a name.
+    func line(_ name: String) -> Line? { self.lines.first { self.isNamed($0, name) } }
 
     func name(of line: Line) -> String { String(decoding: self.bytes[line.name], as: UTF8.self) }
 

@@ -213,6 +213,15 @@ extension UnsafeRawBufferPointer {
         }
     }
 
+    /// Whether a word that is given in lower case stands anywhere in these bytes.
+    func mentions(_ word: StaticString) -> Bool {
+        let count = word.utf8CodeUnitCount
+        guard self.count >= count else { return false }
+        return (0...(self.count - count)).contains {
+            UnsafeRawBufferPointer(rebasing: self[$0..<$0 + count]).isSame(as: word)
+        }
+    }
+
     /// Without blanks and tabs at either end.
     var withoutBlanks: UnsafeRawBufferPointer {
         var (start, end) = (0, self.count)

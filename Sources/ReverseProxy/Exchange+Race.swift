@@ -12,11 +12,18 @@ struct Race {
     var head: ResponseHead?
 }
 
-extension Exchange {
-    /// Whether the head of the answer is kept back until the first byte of its body: a model server sends it long before
-    /// it has a token, and what the client has seen cannot be taken back.
-    var holdsHead: Bool { self.heldHead != nil }
+/// A value in memory of its own.
+indirect enum Apart<Value> {
+    case value(Value)
 
+    var value: Value {
+        switch self {
+        case .value(let value): value
+        }
+    }
+}
+
+extension Exchange {
     /// When something is to happen if no byte of an answer has come by then, beside the upstream's own time.
     var dueAt: NIODeadline? {
         guard self.stage == .waiting, let current else { return nil }

@@ -103,10 +103,10 @@ struct Exchange {
     private(set) var status = 0
     private var discarded = 0
     var current: Try?
-    /// The head of an answer that is kept back.
-    var heldHead: ResponseHead?
-    /// The second try beside the current one.
-    var race: Race?
+    /// The head of an answer that is kept back, and the second try beside the current one: seldom there, and kept apart
+    /// so that the exchange is small.
+    private var heldApart: Apart<ResponseHead>?
+    private var raceApart: Apart<Race>?
     var hasHedged = false
     /// Whether the request was given up because its own deadline had passed.
     var missedDeadline = false
@@ -115,6 +115,22 @@ struct Exchange {
     private var keepAlive: Bool
     private var upstreamKeepAlive = false
     private var endsWithConnection = false
+
+    /// The head of an answer that is kept back.
+    var heldHead: ResponseHead? {
+        get { self.heldApart?.value }
+        set { self.heldApart = newValue.map { .value($0) } }
+    }
+
+    /// The second try beside the current one.
+    var race: Race? {
+        get { self.raceApart?.value }
+        set { self.raceApart = newValue.map { .value($0) } }
+    }
+
+    /// Whether the head of the answer is kept back until the first byte of its body: a model server sends it long before
+    /// it has a token, and what the client has seen cannot be taken back.
+    var holdsHead: Bool { self.heldApart != nil }
 
     init(_ request: AdmittedRequest, id: UInt64, limits: Limits) {
         self.request = request
@@ -293,13 +309,13 @@ struct Exchange {
     /// The connection could not be made, died, or gave no answer in time.
     mutating func upstreamFailed(_ failure: ProxyFailure, now: NIODeadline) -> [Action] {
         switch self.stage {
-        case .waiting where self.heldHead != nil && self.race?.head == nil:
+        case .waiting where self.holdsHead && self.race?.head == nil:
             // The upstream had begun its answer, as far as anybody knows: it is not asked again.
             let pass = self.releaseHead()
             return self.abandonRival(now: now) + pass + self.upstreamFailed(failure, now: now)
         case .connecting, .waiting:
             if let current, current.isReused, current.mayRefresh, failure == .connectionClosed, self.replay != nil,
-                self.heldHead == nil, self.race == nil
+                !self.holdsHead, self.raceApart == nil
             {
                 self.current?.isReused = false
                 self.current?.mayRefresh = false

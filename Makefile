@@ -60,7 +60,7 @@ chaos: build  ## Break a whole fleet at random, under load, and check it (root):
 	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
-bench: $(addprefix bench-,pick solver telemetry agent seal hub)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal hub store)  ## Run every benchmark
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2

@@ -151,6 +151,7 @@ let rooms: [Room] = [
         products: [.deque],
         testUses: ["TestKit"]
     ),
+    Room(name: "EtcdCare", floor: .thinking, uses: ["FleetModel"]),
     Room(
         name: "FleetPlanning",
         floor: .thinking,
@@ -242,19 +243,29 @@ let rooms: [Room] = [
         name: "StateStoreEtcd",
         floor: .doors,
         pure: false,
-        uses: ["EtcdAPI", "FleetModel", "StateStore"],
-        products: [.grpcCore, .grpcTransport, .nioCore, .nioHTTP2],
-        testUses: ["ProcessKit", "TestKit"],
-        testProducts: [.nioEmbedded]
+        uses: ["EtcdAPI", "EtcdCare", "FleetModel", "StateStore", "WireTransport"],
+        products: [.grpcCore, .grpcTransport, .nioCore, .nioSSL],
+        testUses: ["CertificateAuthority", "ProcessKit", "TestKit"],
+        testProducts: [.logging]
+    ),
+    Room(
+        name: "EtcdProcess",
+        floor: .doors,
+        pure: false,
+        uses: ["EtcdCare"],
+        products: [.subprocess, .systemPackage],
+        testUses: ["FleetModel", "ProcessKit", "TestKit"]
     ),
     Room(
         name: "WireTransport",
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Exposition", "WireProtocol"],
-        products: [.asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioSSL, .nioTLS, .x509],
+        products: [
+            .asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHTTP2, .nioSSL, .nioTLS, .x509,
+        ],
         testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
-        testProducts: [.nioPosix, .protobuf]
+        testProducts: [.nioEmbedded, .nioPosix, .protobuf]
     ),
 
     // Programs
@@ -293,8 +304,9 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "FleetModel", "ConfigurationFiles", "Exposition", "FleetPlanning", "GossipCore", "GossipTransport",
-            "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources", "StateStore",
+            "FleetModel", "ConfigurationFiles", "EtcdCare", "EtcdProcess", "Exposition", "FleetPlanning", "GossipCore",
+            "GossipTransport", "Leadership", "Observability", "OperatorLink", "PlanStream", "ProgramShell", "Resources",
+            "StateStore",
             "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .grpcCore, .logging, .lifecycle, .protobuf],
@@ -368,8 +380,9 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: [
-            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "RequestRouting", "WeightSolver",
-            "WireProtocol",
+            "EngineSignals", "EtcdCare", "EtcdProcess", "Exposition", "FleetModel", "FleetPlanning", "GossipCore",
+            "HubProgram", "Leadership", "Linearizability", "PlanStream", "ProcessKit", "RequestRouting", "StateStore",
+            "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol",
         ],
         products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
         isTested: false,

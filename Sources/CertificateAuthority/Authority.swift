@@ -102,11 +102,18 @@ package struct Authority: Sendable {
     ///
     /// - Parameters:
     ///   - identity: Whose it is.
+    ///   - hosts: Host names and IP addresses under which its etcd is reached, and from which it connects; programs of
+    ///     the fleet know each other by identity and need none.
     ///   - lifetime: How long it is valid, in seconds; never longer than the authority itself.
     ///   - now: The time of day.
     /// - Returns: The certificate and its key.
     /// - Throws: ``AuthorityFault`` for an identity of another fleet, or when the authority has expired.
-    package func issue(_ identity: Identity, lifetime: TimeInterval, now: Date) throws -> IssuedCertificate {
+    package func issue(
+        _ identity: Identity,
+        hosts: [String] = [],
+        lifetime: TimeInterval,
+        now: Date
+    ) throws -> IssuedCertificate {
         guard identity.fleet == self.fleet else {
             throw AuthorityFault("\(identity) is not of fleet \(self.fleet), which this authority vouches for")
         }
@@ -131,7 +138,11 @@ package struct Authority: Sendable {
                 Critical(BasicConstraints.notCertificateAuthority)
                 Critical(KeyUsage(digitalSignature: true))
                 try ExtendedKeyUsage([.serverAuth, .clientAuth])
-                SubjectAlternativeNames([.uniformResourceIdentifier(identity.description)])
+                SubjectAlternativeNames(
+                    [.uniformResourceIdentifier(identity.description)]
+                        + (identity.role == .hub ? [.dnsName(identity.fleet.hubsHost)] : [])
+                        + hosts.map(HostName.general)
+                )
                 SubjectKeyIdentifier(hash: key.publicKey)
                 AuthorityKeyIdentifier(
                     keyIdentifier: SubjectKeyIdentifier(hash: self.certificate.publicKey).keyIdentifier

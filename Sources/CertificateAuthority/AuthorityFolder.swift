@@ -11,6 +11,8 @@ package struct HeldCertificate: Sendable {
     package let keyFile: String
     package let begins: Date
     package let expires: Date
+    /// The hosts that it was issued for; see ``Authority/issue(_:hosts:lifetime:now:)``.
+    package let hosts: [String]
 
     /// Whether less than a third of its life is left: time to rotate it.
     package func isDue(now: Date) -> Bool {
@@ -68,14 +70,23 @@ package struct AuthorityFolder: Sendable {
     /// Issues a certificate into the folder.
     ///
     /// - Throws: ``AuthorityFault`` when there is one of that identity already.
-    package func issue(role: Role, name: String, lifetime: TimeInterval, now: Date) throws -> HeldCertificate {
+    package func issue(
+        role: Role,
+        name: String,
+        hosts: [String] = [],
+        lifetime: TimeInterval,
+        now: Date
+    ) throws -> HeldCertificate {
+        for host in hosts where !HostName.isValid(host) {
+            throw AuthorityFault("\"\(host)\" is no host: use a host name or an IP address, without a port")
+        }
         let authority = try self.authority()
         let identity = try Identity(fleet: authority.fleet, role: role, name: name)
         let (certificateFile, keyFile) = self.files(of: identity)
         for file in [certificateFile, keyFile] where FileManager.default.fileExists(atPath: file) {
             throw AuthorityFault("\(file): is there already; replace it with `isobar pki rotate --pki \(self.path)`")
         }
-        let issued = try authority.issue(identity, lifetime: lifetime, now: now)
+        let issued = try authority.issue(identity, hosts: hosts, lifetime: lifetime, now: now)
         try Self.write(issued.key, to: keyFile, isSecret: true)
         try Self.write(issued.certificate, to: certificateFile, isSecret: false)
         return HeldCertificate(
@@ -83,7 +94,8 @@ package struct AuthorityFolder: Sendable {
             certificateFile: certificateFile,
             keyFile: keyFile,
             begins: now,
-            expires: issued.expires
+            expires: issued.expires,
+            hosts: hosts
         )
     }
 
@@ -109,7 +121,8 @@ package struct AuthorityFolder: Sendable {
                     certificateFile: file,
                     keyFile: String(file.dropLast(4)) + ".key",
                     begins: certificate.notValidBefore,
-                    expires: certificate.notValidAfter
+                    expires: certificate.notValidAfter,
+                    hosts: certificate.hosts.filter { $0 != identity.fleet.hubsHost }
                 )
             )
         }
@@ -121,7 +134,7 @@ package struct AuthorityFolder: Sendable {
     /// A reader that comes between the two steps sees a key that is not the certificate's: it keeps what it has and
     /// looks again.
     package func rotate(_ held: HeldCertificate, lifetime: TimeInterval, now: Date) throws -> HeldCertificate {
-        let issued = try self.authority().issue(held.identity, lifetime: lifetime, now: now)
+        let issued = try self.authority().issue(held.identity, hosts: held.hosts, lifetime: lifetime, now: now)
         for (text, file, isSecret) in [
             (issued.key, held.keyFile, true), (issued.certificate, held.certificateFile, false),
         ] {
@@ -135,7 +148,8 @@ package struct AuthorityFolder: Sendable {
             certificateFile: held.certificateFile,
             keyFile: held.keyFile,
             begins: now,
-            expires: issued.expires
+            expires: issued.expires,
+            hosts: held.hosts
         )
     }
 

@@ -66,3 +66,9 @@ package struct Identity: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { "\(Self.scheme)\(self.fleet)/\(self.role)/\(self.name)" }
 }
+
+extension FleetName {
+    /// The host name that the certificate of every hub of the fleet carries, and no other: by it etcd, which knows
+    /// nothing of identities, tells hubs from agents and gateways.
+    package var hubsHost: String { "hub.\(self.text).isobar" }
+}

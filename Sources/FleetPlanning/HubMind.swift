@@ -41,8 +41,18 @@ package struct HubMind: Sendable {
     /// clusters has been heard: agents come back one by one, and a plan of the first would drop the others.
     package mutating func resume(from plan: Plan, now: Seconds) {
         for pool in plan.pools { self.memory[pool.pool] = SolverMemory(rows: pool.rows) }
-        self.awaited = Set(plan.pools.flatMap { $0.clusters.filter { $0.state != .down }.map(\.name) })
+        self.awaited = Self.clusters(of: plan)
         self.awaitedUntil = now + Self.reunion
+    }
+
+    /// Whether each cluster of a plan has been heard, but for those that were down: then the next plan can be made
+    /// without waiting for any.
+    package func hasHeard(_ plan: Plan, now: Seconds) -> Bool {
+        Self.clusters(of: plan).isSubset(of: self.digests.views(now: now).map(\.frame.id.cluster))
+    }
+
+    private static func clusters(of plan: Plan) -> Set<ClusterName> {
+        Set(plan.pools.flatMap { $0.clusters.filter { $0.state != .down }.map(\.name) })
     }
 
     /// Every pool that some fresh digest names, solved.

@@ -1,28 +1,43 @@
-import FleetModel
-import Leadership
-import StateStore
+package import FleetModel
+package import Leadership
+package import StateStore
 
 /// A hub replica, as its key in the store says.
-struct ReplicaMember: Codable, Hashable, Sendable {
-    var name: String
+package struct ReplicaMember: Codable, Hashable, Sendable {
+    package var name: String
     /// Where other replicas reach it.
-    var address: String
+    package var address: String
+
+    package init(name: String, address: String) {
+        self.name = name
+        self.address = address
+    }
 }
 
 /// The keys of the election: what ``Election`` asks for, done in the store.
-struct Ballot: Sendable {
-    static let leaderKey = "leader"
+package struct Ballot: Sendable {
+    package static let leaderKey = "leader"
     static let membersPrefix = "members/"
 
     let store: any StateStore
     let member: ReplicaMember
     let now: @Sendable () -> Seconds
 
+    /// - Parameters:
+    ///   - store: Where the keys are.
+    ///   - member: This replica.
+    ///   - now: Its clock.
+    package init(store: any StateStore, member: ReplicaMember, now: @escaping @Sendable () -> Seconds) {
+        self.store = store
+        self.member = member
+        self.now = now
+    }
+
     /// Does what an effect asks for.
     ///
     /// - Returns: The event that answers it.
     /// - Throws: ``StoreError`` when the store did not do it, or nobody knows.
-    func perform(_ effect: Election.Effect) async throws(StoreError) -> Election.Event {
+    package func perform(_ effect: Election.Effect) async throws(StoreError) -> Election.Event {
         switch effect {
         case .grant(let timeToLive):
             let askedAt = self.now()

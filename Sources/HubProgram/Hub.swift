@@ -40,6 +40,8 @@ final class Hub: Sendable {
         var fence = PlanFence()
         var standing = Standing()
         var storeHealth: StoreHealth?
+        /// What of the store failed lately, for the log.
+        var storeFaults = RecentFaults()
         /// Reports on their way to other replicas.
         var outboxes: [ReplicaMember: DemandOutbox] = [:]
         /// When another replica last passed on a gateway's report.
@@ -64,6 +66,8 @@ final class Hub: Sendable {
     let name: String
     let clock: MonotonicClock
     let links: LinkCredentials?
+    /// Bytes above which the etcd beside this hub takes no more writes; `nil` when hubs do not run etcd.
+    let storeQuota: Int64?
     let logger: Logger
     let announcements = NewestWins<Announcement>()
     /// The replicas that the store knows of.
@@ -80,12 +84,14 @@ final class Hub: Sendable {
         store: any StateStore,
         clock: MonotonicClock,
         links: LinkCredentials? = nil,
+        storeQuota: Int64? = nil,
         logger: Logger
     ) {
         self.name = name
         self.store = store
         self.clock = clock
         self.links = links
+        self.storeQuota = storeQuota
         self.logger = logger
         // One place: a second cause while a plan is being made asks for the same thing.
         (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
@@ -114,6 +120,12 @@ extension Hub {
             return election.epoch != nil && election.epoch != before
         }
         if isNew { self.wantPlan("leading") }
+    }
+
+    /// Whether this replica could make the next plan at once, were it to lead.
+    var isPrepared: Bool {
+        let now = self.clock.now
+        return self.state.withLock { state in state.plan.map { state.mind.hasHeard($0, now: now) } ?? true }
     }
 
     /// The epoch in which this replica leads, while its lease may be counted on.

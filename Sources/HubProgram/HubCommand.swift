@@ -38,6 +38,15 @@ package struct HubCommand: AsyncParsableCommand {
               store: etcd
               etcd: [127.0.0.1:2379]
               lease: 2                   # seconds of the leader's silence until another one leads
+
+            or, with an etcd member that each hub runs beside itself (the program `etcd` must be installed):
+              replica: hub-0
+              managedEtcd:
+                data: /var/lib/isobar/etcd
+                members:                 # the same in every hub's file
+                  - {replica: hub-0, client: 127.0.0.1:2379, peer: 127.0.0.1:2380}
+                  - {replica: hub-1, client: 127.0.0.1:22379, peer: 127.0.0.1:22380}
+                  - {replica: hub-2, client: 127.0.0.1:32379, peer: 127.0.0.1:32380}
             """
     )
 
@@ -52,6 +61,14 @@ package struct HubCommand: AsyncParsableCommand {
     )
     var etcdEndpoints: EtcdEndpoints?
 
+    /// Who runs etcd.
+    enum EtcdRunner: String, ExpressibleByArgument, CaseIterable {
+        case managed
+    }
+
+    @Option(help: ArgumentHelp("managed: run the etcd member of the file's `managedEtcd` beside this hub."))
+    var etcd: EtcdRunner?
+
     @OptionGroup var shell: RunOptions
 
     package init() {}
@@ -61,19 +78,21 @@ package struct HubCommand: AsyncParsableCommand {
             let configuration = try HubConfiguration(
                 file: self.config,
                 store: self.store,
-                endpoints: self.etcdEndpoints?.addresses ?? []
+                endpoints: self.etcdEndpoints?.addresses ?? [],
+                isManaged: self.etcd == .managed
             )
             let logger = Logger(label: "isobar.hub")
             // The state holds the secret of the frames' keys: what the hub makes is its user's alone.
             umask(0o077)
-            let store = try Self.open(configuration)
             let links = try configuration.tls?.credentials(of: .hub, named: nil, logger: logger)
+            let store = try Self.open(configuration, links: links)
             let clock = MonotonicClock()
             let hub = Hub(
                 name: configuration.replica.text,
                 store: store,
                 clock: clock,
                 links: links,
+                storeQuota: configuration.etcd.managed?.quota,
                 logger: logger
             )
             let member = ReplicaMember(
@@ -98,7 +117,21 @@ package struct HubCommand: AsyncParsableCommand {
                 credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )
-            var services: [any Service] = [StoreService(store: store)]
+            // They end in reverse: etcd when nobody asks it any more, and what checks its certificates after that.
+            var services: [any Service] = links.map { [$0] } ?? []
+            let etcd = configuration.etcd
+            if let managed = etcd.managed, let store = store as? EtcdStore {
+                services.append(
+                    MemberKeeper(
+                        settings: try managed.launchSettings(of: configuration.replica, links: links),
+                        program: managed.program,
+                        store: store,
+                        hub: hub,
+                        clock: clock
+                    )
+                )
+            }
+            services.append(StoreService(store: store))
             let pages = AdminPages(
                 readiness: { hub.readiness() },
                 metrics: { hub.metrics() },
@@ -107,11 +140,15 @@ package struct HubCommand: AsyncParsableCommand {
             if let admin = AdminServer(at: configuration.admin, showing: pages, logger: logger) {
                 services.append(admin)
             }
-            if let links { services.append(links) }
             services.append(server)
             services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             // A hub of one replica has nobody to share with.
             if configuration.store == .etcd { services.append(ReplicaMesh(hub: hub, own: member)) }
+            if let store = store as? EtcdStore {
+                services.append(
+                    StoreKeeper(hub: hub, store: store, compacts: etcd.compaction == .hub, quota: etcd.managed?.quota)
+                )
+            }
             // The last one is shut down first: it hands the leadership over while everything else still runs.
             services.append(
                 ReplicaLoop(
@@ -125,19 +162,18 @@ package struct HubCommand: AsyncParsableCommand {
     }
 
     /// The store that the hub's file names.
-    static func open(_ configuration: HubConfiguration) throws -> any StateStore {
+    static func open(_ configuration: HubConfiguration, links: LinkCredentials? = nil) throws -> any StateStore {
         switch configuration.store {
         case .sqlite:
             return try SQLiteStore(path: configuration.state ?? "")
         case .etcd:
             let etcd = configuration.etcd
+            let ofHubs = etcd.managed == nil ? nil : links.map { EtcdSecurity.links($0) }
             return try EtcdStore(
                 EtcdSettings(
                     endpoints: etcd.endpoints,
                     prefix: etcd.prefix,
-                    authority: etcd.authority,
-                    certificate: etcd.certificate,
-                    key: etcd.key,
+                    security: ofHubs ?? etcd.files.map { .files($0) } ?? .plain,
                     // A member that hangs must not cost the lease: half of what a renewal leaves.
                     patience: .seconds(configuration.lease / 4)
                 )

@@ -17,6 +17,9 @@ struct HubCounts: Sendable {
     var reportsShared: UInt64 = 0
     var terms: UInt64 = 0
     var storeFailures: UInt64 = 0
+    var memberRestarts: UInt64 = 0
+    var compactions: UInt64 = 0
+    var housekeeping: UInt64 = 0
     private var planSeconds = MetricHistogram(
         bounds: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
     )
@@ -53,6 +56,9 @@ struct HubCounts: Sendable {
         counter("reports_shared", "Demand reports that another replica passed on.", self.reportsShared)
         counter("terms", "Times that this replica began to lead.", self.terms)
         counter("store_failures", "Requests of the election that the store did not answer.", self.storeFailures)
+        counter("etcd_restarts", "Times that the etcd beside this hub ended by itself.", self.memberRestarts)
+        counter("store_compactions", "Times that this replica let go of old changes in etcd.", self.compactions)
+        counter("store_tidyings", "Steps by which this replica made members' files smaller.", self.housekeeping)
         page.family("isobar_hub_plan_seconds", .histogram, help: "From the boards to a plan.")
         page.histogram("isobar_hub_plan_seconds", [], self.planSeconds)
     }

@@ -93,11 +93,15 @@ struct HubStatus: Codable, Sendable {
         var is_reachable: Bool
         var is_leader: Bool
         var bytes: Int64?
+        var used_bytes: Int64?
         var version: String?
+        var fault: String?
     }
 
     struct Store: Codable, Sendable {
         var kind: String
+        /// Whether hubs run the members themselves.
+        var is_managed: Bool
         var members: [Member]
     }
 
@@ -177,13 +181,16 @@ extension Hub {
                 store: state.storeHealth.map { health in
                     HubStatus.Store(
                         kind: health.kind,
+                        is_managed: self.storeQuota != nil,
                         members: health.members.map { member in
                             HubStatus.Member(
                                 name: member.name,
                                 is_reachable: member.isReachable,
                                 is_leader: member.isLeader,
                                 bytes: member.size,
-                                version: member.version
+                                used_bytes: member.used,
+                                version: member.version,
+                                fault: member.fault
                             )
                         }
                     )

@@ -54,7 +54,10 @@ struct PlanLoop: Service {
                 }
                 return true
             } catch let error as StoreError {
-                self.hub.logger.warning("the plan cannot be read yet", metadata: ["reason": "\(error)"])
+                let now = self.hub.clock.now
+                if self.hub.withState({ $0.storeFaults.isNews("load", now: now) }) {
+                    self.hub.logger.warning("the plan cannot be read yet", metadata: ["reason": "\(error)"])
+                }
                 try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
             }
         }
@@ -94,6 +97,8 @@ struct PlanLoop: Service {
     /// - Throws: ``StoreError`` when another process has taken the store.
     private func plan() async throws {
         var record: PlanRecord?
+        var backoff = Backoff(first: Self.shortestPause)
+        var dice = SystemRandomNumberGenerator()
         for await cause in self.hub.causes {
             guard let term = self.hub.leads() else {
                 record = nil
@@ -102,14 +107,18 @@ struct PlanLoop: Service {
             }
             do {
                 try await self.plan(cause, term, &record)
+                backoff.reset()
             } catch let error as StoreError where error.kind == .taken {
                 throw error
             } catch {
                 // The program ends in the midst of it: whoever leads next reads what stands.
                 if Task.isCancelled { return }
-                // The plan in force stays in force; the next tick tries again.
+                // The plan in force stays in force, and the next try does not wait for a tick: the store may have lost
+                // its leader, and have another one in a second.
                 record = nil
                 self.failed(error)
+                try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
+                self.hub.wantPlan(cause)
             }
             try? await Task.sleep(for: .seconds(Self.shortestPause))
         }

@@ -77,8 +77,13 @@ struct ReplicaLoop: Service {
     }
 
     private func failed(_ error: StoreError) {
-        self.hub.withState { $0.counts.storeFailures += 1 }
-        self.hub.logger.warning("store failed", metadata: ["reason": "\(error)"])
+        let now = self.hub.clock.now
+        let isNews = self.hub.withState { state in
+            state.counts.storeFailures += 1
+            return state.storeFaults.isNews(error.operation, now: now)
+        }
+        // A store that is away fails ten times a second; the counter has every one.
+        if isNews { self.hub.logger.warning("store failed", metadata: ["reason": "\(error)"]) }
     }
 
     private func watchLeader(_ inbox: AsyncStream<Election.Event>.Continuation) async {
@@ -104,7 +109,11 @@ struct ReplicaLoop: Service {
     }
 
     private func tick(_ inbox: AsyncStream<Election.Event>.Continuation) async {
+        var turn = 0
         while !Task.isCancelled {
+            // Looking at every cluster costs more than looking at the clock.
+            if turn % 5 == 0 { inbox.yield(.prepared(self.hub.isPrepared)) }
+            turn += 1
             inbox.yield(.tick)
             try? await Task.sleep(for: .seconds(self.lease / Self.ticks))
         }

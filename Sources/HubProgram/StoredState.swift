@@ -1,7 +1,7 @@
-import FleetModel
-import Leadership
-import PlanStream
-import StateStore
+package import FleetModel
+package import Leadership
+package import PlanStream
+package import StateStore
 import WireProtocol
 
 /// The state came out of the store in a shape that this version cannot read.
@@ -61,13 +61,13 @@ struct FrameSecret: Sendable {
 }
 
 /// The plan in force, as the leader of one epoch writes it.
-struct PlanRecord: Sendable {
+package struct PlanRecord: Sendable {
     static let planKey = "plan"
 
     private let store: any StateStore
     /// The store's revision at which the leader's key came to be.
     let term: UInt64
-    private(set) var chain: PlanChain
+    package private(set) var chain: PlanChain
     private var planModified: Int64?
 
     /// Reads the plan that stands, to go on from it in the epoch of a term.
@@ -78,7 +78,7 @@ struct PlanRecord: Sendable {
     ///     is this above the store's ``EpochFloor``.
     /// - Returns: The record, and the plan that the last leader left.
     /// - Throws: ``StoreError``, or ``StoredStateError`` for a plan that this version cannot read.
-    static func open(_ store: any StateStore, term: UInt64) async throws -> (record: PlanRecord, plan: Plan?) {
+    package static func open(_ store: any StateStore, term: UInt64) async throws -> (record: PlanRecord, plan: Plan?) {
         let held = try await store.get(self.planKey)
         let plan = try held.map { try self.read($0).plan }
         let floor = try await EpochFloor.read(from: store)
@@ -106,7 +106,7 @@ struct PlanRecord: Sendable {
     ///
     /// After any outcome but ``CommitOutcome/committed(revision:)`` this record is of no more use: what stands has to
     /// be read again.
-    mutating func accept(_ plan: EncodedPlan) async throws -> CommitOutcome {
+    package mutating func accept(_ plan: EncodedPlan) async throws -> CommitOutcome {
         let parent =
             self.planModified.map { StoreTransaction.Condition.modified(key: Self.planKey, at: $0) }
             ?? .absent(key: Self.planKey)

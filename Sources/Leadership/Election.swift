@@ -25,7 +25,11 @@ package struct Leader: Hashable, Sendable {
 /// A lease excludes nobody by itself: a leader that was paused may wake up after its lease. So everything that it
 /// writes carries the epoch, and the store refuses a past one. Stepping down in time only saves it the attempt, and
 /// keeps it from answering as a leader: it counts its lease from when it asked, by its own clock, and stops
-/// ``margin`` before that time is over.
+/// ``margin`` before that time is over. The lease may still live: a store that has lost its own leader prolongs every
+/// lease. So it goes on asking for the renewal, and leads again, in the same epoch, when that comes before the end.
+///
+/// Of several candidates one should lead that can make the next plan at once. One that has not yet heard what the plan
+/// in force is made of lets the others go first, for ``courtesy``.
 ///
 /// Source: C. Gray, D. Cheriton, "Leases: an efficient fault-tolerant mechanism for distributed file cache
 /// consistency", SOSP 1989.
@@ -42,6 +46,8 @@ package struct Election: Sendable {
         case seen(Leader?, revision: Int64)
         /// The store did not do what an effect asked for, or nobody knows.
         case failed(Effect)
+        /// Whether this replica could make the next plan now.
+        case prepared(Bool)
         /// The process is to end.
         case resign
     }
@@ -74,6 +80,9 @@ package struct Election: Sendable {
     /// The part of a lease that is not counted on: two clocks may run at different speeds.
     package static let margin = 0.05
 
+    /// How long one that is not prepared leaves an empty place to others, in seconds.
+    package static let courtesy: Seconds = 0.5
+
     /// A lease is renewed three times in its time: one renewal may fail.
     package static let renewals: Seconds = 3
 
@@ -84,6 +93,9 @@ package struct Election: Sendable {
     private var askAgainAt: Seconds = -.infinity
     private var isRenewing = false
     private var hasResigned = false
+    private var isPrepared = true
+    /// Since when no leader has been seen; `nil` while one is there.
+    private var emptySince: Seconds?
     /// A watch may tell of the past after an answer told of the present.
     private var seenRevision: Int64 = 0
     /// The epoch in which this replica leads.
@@ -112,7 +124,10 @@ package struct Election: Sendable {
             if !self.hasResigned { effects += self.ask(.look) }
         case .renewed(let id, let timeToLive, let askedAt):
             self.isRenewing = false
-            if self.lease?.id == id { self.hold(id, timeToLive, askedAt) }
+            if self.lease?.id == id {
+                self.hold(id, timeToLive, askedAt)
+                effects += self.see(self.leader, now)
+            }
         case .ended(let id):
             self.isRenewing = false
             if self.asked == .end(lease: id) { self.asked = nil }
@@ -124,7 +139,7 @@ package struct Election: Sendable {
             }
             if revision >= self.seenRevision {
                 self.seenRevision = revision
-                effects += self.see(leader)
+                effects += self.see(leader, now)
             }
         case .failed(.renew(let id)):
             self.isRenewing = false
@@ -133,6 +148,8 @@ package struct Election: Sendable {
             self.asked = nil
             self.askAgainAt = now + Self.pause
             if case .end = effect { self.lease = nil }
+        case .prepared(let isPrepared):
+            self.isPrepared = isPrepared
         case .resign:
             self.hasResigned = true
         }
@@ -148,18 +165,24 @@ package struct Election: Sendable {
         )
     }
 
-    private mutating func see(_ leader: Leader?) -> [Effect] {
+    private mutating func see(_ leader: Leader?, _ now: Seconds) -> [Effect] {
         self.leader = leader
-        let mine = leader.flatMap { $0.lease == self.lease?.id ? $0.epoch : nil }
+        self.emptySince = leader == nil ? self.emptySince ?? now : nil
+        let lease = self.lease.flatMap { now < $0.until ? $0.id : nil }
+        let mine = leader.flatMap { $0.lease == lease ? $0.epoch : nil }
         guard mine != self.epoch else { return [] }
         let before = self.epoch
         self.epoch = self.hasResigned ? nil : mine
         return (before.map { [.stepDown(epoch: $0)] } ?? []) + (self.epoch.map { [.lead(epoch: $0)] } ?? [])
     }
 
-    /// The lease is no more, or will not be counted on.
+    /// The lease is no more.
     private mutating func drop() -> [Effect] {
         self.lease = nil
+        return self.stepDown()
+    }
+
+    private mutating func stepDown() -> [Effect] {
         guard let epoch = self.epoch else { return [] }
         self.epoch = nil
         return [.stepDown(epoch: epoch)]
@@ -174,12 +197,9 @@ package struct Election: Sendable {
     /// What time and state ask for.
     private mutating func due(_ now: Seconds) -> [Effect] {
         var effects: [Effect] = []
-        if let lease = self.lease, now >= lease.until { effects += self.drop() }
+        if let lease = self.lease, now >= lease.until { effects += self.stepDown() }
         if self.hasResigned {
-            if let epoch = self.epoch {
-                self.epoch = nil
-                effects.append(.stepDown(epoch: epoch))
-            }
+            effects += self.stepDown()
             if let lease = self.lease { effects += self.ask(.end(lease: lease.id)) }
             return effects
         }
@@ -190,7 +210,10 @@ package struct Election: Sendable {
             self.isRenewing = true
             effects.append(.renew(lease: lease.id))
         }
-        if self.leader == nil, now >= self.askAgainAt { effects += self.ask(.campaign(lease: lease.id)) }
+        let isMyTurn = self.isPrepared || now >= (self.emptySince ?? now) + Self.courtesy
+        if self.leader == nil, isMyTurn, now >= self.askAgainAt, now < lease.until {
+            effects += self.ask(.campaign(lease: lease.id))
+        }
         return effects
     }
 }

@@ -114,6 +114,15 @@ struct PKIIssue: ParsableCommand {
     @Argument(help: "An agent's cluster, a gateway's region, a hub's or an operator's own name.")
     var name: String
 
+    @Option(
+        help: ArgumentHelp(
+            "A host name or IP address under which a hub's own etcd is reached, and from which it connects; may be "
+                + "given often. Only hubs with managedEtcd need it.",
+            valueName: "host"
+        )
+    )
+    var host: [String] = []
+
     @Option(help: ArgumentHelp("How long it is valid, as in 90d or 12h.", valueName: "time"))
     var lifetime = Lifetime(days: 90)
 
@@ -122,7 +131,13 @@ struct PKIIssue: ParsableCommand {
     func run() throws {
         try self.options.report("issue") { folder in
             let now = Date()
-            let held = try folder.issue(role: self.role, name: self.name, lifetime: self.lifetime.seconds, now: now)
+            let held = try folder.issue(
+                role: self.role,
+                name: self.name,
+                hosts: self.host,
+                lifetime: self.lifetime.seconds,
+                now: now
+            )
             let file = self.role == .operator ? nil : "\(self.role).yaml"
             return PKIReport(
                 try folder.authority(),

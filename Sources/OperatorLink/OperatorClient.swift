@@ -18,6 +18,8 @@ package struct OperatorClient<Transport: ClientTransport>: Sendable {
         options.timeout = deadline
         // The hub bounds what it accepts; what it answers may be as long as the history's largest plan.
         options.maxResponseMessageBytes = 64 << 20
+        // grpc-swift-nio-transport 2.9 holds answers to the limit of requests.
+        options.maxRequestMessageBytes = 64 << 20
         self.options = options
     }
 
@@ -90,7 +92,7 @@ package struct OperatorClient<Transport: ClientTransport>: Sendable {
                 throw OperatorRefusal(.unavailable, "the hub at \(self.hub) does not answer; is it running?")
             case .unavailable where "\(error)".contains("onnection refused"):
                 throw OperatorRefusal(
-                    .unavailable,
+                    .unreachable,
                     "no hub listens at \(self.hub); start it, or name another one with --hub or ISOBAR_HUB"
                 )
             default:

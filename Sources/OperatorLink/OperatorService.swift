@@ -10,7 +10,7 @@ package protocol OperatorDesk: Sendable {
     func delete(_ request: Isobar_V1_DeleteRequest, by caller: OperatorCaller) async throws -> Isobar_V1_ChangeAnswer
     func get(_ request: Isobar_V1_GetRequest) async throws -> Isobar_V1_ResourceList
     /// What there is, then what changes, as far as the request asks for it; ends with its reader.
-    func events(_ request: Isobar_V1_GetRequest) throws -> AsyncStream<[Isobar_V1_ResourceEvent]>
+    func events(_ request: Isobar_V1_GetRequest) async throws -> AsyncStream<[Isobar_V1_ResourceEvent]>
     func audit(_ request: Isobar_V1_AuditRequest) async throws -> Isobar_V1_AuditAnswer
     func history(_ request: Isobar_V1_HistoryRequest) async throws -> Isobar_V1_HistoryAnswer
     func recall(_ request: Isobar_V1_RecallRequest) async throws -> Isobar_V1_KeptPlan
@@ -44,8 +44,10 @@ package struct OperatorRefusal: Error, Hashable, CustomStringConvertible {
         case absent
         /// The caller's certificate does not allow it.
         case forbidden
-        /// The hub cannot do it now.
+        /// The hub cannot do it now, or nobody knows whether it has.
         case unavailable
+        /// No hub has heard of it.
+        case unreachable
     }
 
     package let kind: Kind
@@ -92,7 +94,7 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
         context: ServerContext
     ) async throws {
         try await Self.answering {
-            let stream = try self.desk.events(request)
+            let stream = try await self.desk.events(request)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { for await events in stream { try await response.write(contentsOf: events) } }
                 // A reader that has left, or a hub that ends, is not noticed while nothing changes.
@@ -151,7 +153,7 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
                 case .badRequest: .invalidArgument
                 case .absent: .notFound
                 case .forbidden: .permissionDenied
-                case .unavailable: .unavailable
+                case .unavailable, .unreachable: .unavailable
                 }
             throw RPCError(code: code, message: refusal.reason)
         } catch let error as WireError {

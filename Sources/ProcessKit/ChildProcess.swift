@@ -43,6 +43,9 @@ package final class ChildProcess: Sendable {
         self.pid.withLock { $0 = nil }
     }
 
+    /// Its number, while it runs.
+    package var processIdentifier: Int32? { self.pid.withLock { $0 } }
+
     /// Whether it has been started and has not ended.
     package var isRunning: Bool { self.pid.withLock { $0 != nil } }
 

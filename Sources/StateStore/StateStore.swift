@@ -40,6 +40,9 @@ package protocol StateStore: Sendable {
     /// Ends a lease now; does nothing when it has ended.
     func endLease(_ lease: StoreLease.ID) async throws(StoreError)
 
+    /// Drops what changes up to a revision told, so that the room is used again; what stands is not touched.
+    func compact(before revision: Int64) async throws(StoreError)
+
     /// How the store is, for an operator.
     func health() async -> StoreHealth
 
@@ -52,6 +55,9 @@ extension StateStore {
     package func list(prefix: String) async throws(StoreError) -> [StoreEntry] {
         try await self.read(prefix: prefix).entries
     }
+
+    /// A store that keeps a bounded history has nothing to drop.
+    package func compact(before revision: Int64) async throws(StoreError) {}
 }
 
 /// One key with what stands there.
@@ -196,14 +202,28 @@ package struct StoreHealth: Hashable, Sendable {
         package var isLeader: Bool
         /// Bytes on its disk.
         package var size: Int64?
+        /// Bytes of these that hold something.
+        package var used: Int64?
         package var version: String?
+        /// What it says is wrong with it.
+        package var fault: String?
 
-        package init(name: String, isReachable: Bool, isLeader: Bool, size: Int64? = nil, version: String? = nil) {
+        package init(
+            name: String,
+            isReachable: Bool,
+            isLeader: Bool,
+            size: Int64? = nil,
+            used: Int64? = nil,
+            version: String? = nil,
+            fault: String? = nil
+        ) {
             self.name = name
             self.isReachable = isReachable
             self.isLeader = isLeader
             self.size = size
+            self.used = used
             self.version = version
+            self.fault = fault
         }
     }
 

@@ -5,6 +5,7 @@ import GRPCNIOTransportHTTP2Posix
 import NIOCore
 import StateStore
 import Synchronization
+import WireTransport
 
 /// One member of the etcd cluster, over a connection of its own.
 struct EtcdMember: Sendable {
@@ -13,12 +14,12 @@ struct EtcdMember: Sendable {
     let address: EndpointAddress
     let client: GRPCClient<Transport>
 
-    init(_ address: EndpointAddress, _ security: Transport.TransportSecurity) throws {
+    init(_ address: EndpointAddress, _ security: EtcdSecurity) throws {
         self.address = address
         self.client = GRPCClient(
             transport: try Transport(
-                target: .dns(host: address.host, port: address.port),
-                transportSecurity: security,
+                target: address.target,
+                transportSecurity: security.ofTransport,
                 config: .defaults { config in
                     config.backoff = .init(initial: .milliseconds(50), max: .seconds(1), multiplier: 1.6, jitter: 0.2)
                     // A call waits for its own write, not for company.
@@ -28,7 +29,13 @@ struct EtcdMember: Sendable {
                         timeout: .seconds(3),
                         allowWithoutCalls: true
                     )
-                    config.channelDebuggingCallbacks.onCreateTCPConnection = { PingAbsorber.install(in: $0) }
+                    config.channelDebuggingCallbacks.onCreateTCPConnection = { channel in
+                        channel.eventLoop.makeCompletedFuture {
+                            try PingAbsorber.install(in: channel)
+                            guard case .links(let credentials) = security else { return }
+                            try credentials.secure(channel, to: .hub, at: address)
+                        }
+                    }
                 }
             )
         )
@@ -38,6 +45,17 @@ struct EtcdMember: Sendable {
     var leases: Etcdserverpb_Lease.Client<Transport> { .init(wrapping: self.client) }
     var watches: Etcdserverpb_Watch.Client<Transport> { .init(wrapping: self.client) }
     var maintenance: Etcdserverpb_Maintenance.Client<Transport> { .init(wrapping: self.client) }
+    var cluster: Etcdserverpb_Cluster.Client<Transport> { .init(wrapping: self.client) }
+}
+
+extension EndpointAddress {
+    /// An IP address is taken as it is: as the name of a server, TLS would refuse it.
+    fileprivate var target: any ResolvableTarget {
+        if self.host.contains(":") { return .ipv6(address: self.host, port: self.port) }
+        let isAddress = self.host.allSatisfy { $0.isASCII && ($0.isNumber || $0 == ".") }
+        return isAddress
+            ? .ipv4(address: self.host, port: self.port) : .dns(host: self.host, port: self.port)
+    }
 }
 
 /// All members, and which of them is asked.
@@ -50,12 +68,20 @@ final class EtcdMembers: Sendable {
     let patience: Duration
     /// Rings when another member is asked from now on.
     let moved = StoreBell()
+    private let security: EtcdSecurity
     private let place = Mutex(0)
 
-    init(_ all: [EtcdMember], patience: Duration) {
+    init(_ all: [EtcdMember], _ security: EtcdSecurity, patience: Duration) {
         self.all = all
+        self.security = security
         self.patience = patience
     }
+
+    /// What an error means, with the field that mends it.
+    func failure(_ error: any Error) -> EtcdFailure { EtcdFailure(error, self.security) }
+
+    /// Bytes of one answer: a page of ``EtcdStore/pageLength`` of the largest values that etcd takes.
+    static let answerMax = 64 << 20
 
     /// The one that is asked, by its place.
     var preferred: Int { self.place.withLock { $0 } }
@@ -70,10 +96,20 @@ final class EtcdMembers: Sendable {
         if moves { self.moved.ring() }
     }
 
+    /// For a call that lasts.
+    var streamOptions: CallOptions {
+        var options = self.options
+        options.timeout = nil
+        return options
+    }
+
     var options: CallOptions {
         var options = CallOptions.defaults
         options.timeout = self.patience
         options.waitForReady = false
+        options.maxResponseMessageBytes = Self.answerMax
+        // grpc-swift-nio-transport 2.9 holds answers to the limit of requests.
+        options.maxRequestMessageBytes = Self.answerMax
         return options
     }
 
@@ -91,7 +127,7 @@ final class EtcdMembers: Sendable {
                 return try await body(self.all[place], self.options)
             } catch {
                 if Task.isCancelled { throw StoreError(operation: operation, reason: "cancelled") }
-                switch EtcdFailure(error) {
+                switch self.failure(error) {
                 case .refused(let reason): throw StoreError(operation: operation, reason: reason)
                 case .leaseEnded: throw StoreError(operation: operation, reason: "not found")
                 case .unclear(let reason): reasons.append("\(self.all[place].address): \(reason)")

@@ -95,7 +95,7 @@ enum EtcdFailure {
     /// It had no effect and asking another member will not change that.
     case refused(reason: String)
 
-    init(_ error: any Error) {
+    init(_ error: any Error, _ security: EtcdSecurity) {
         guard let error = error as? RPCError else {
             self = .unclear(reason: "\(error)")
             return
@@ -103,15 +103,22 @@ enum EtcdFailure {
         switch error.code {
         case .notFound:
             self = .leaseEnded
-        case .invalidArgument, .failedPrecondition, .outOfRange, .permissionDenied, .unauthenticated, .unimplemented:
+        case .permissionDenied:
+            let fix = "give the user of etcdCertificate a role that reads and writes all keys below etcdPrefix"
+            self = .refused(reason: "\(error.message); \(fix)")
+        case .invalidArgument, .failedPrecondition, .outOfRange, .unauthenticated, .unimplemented:
             self = .refused(reason: error.message)
-        case .resourceExhausted:
+        case .resourceExhausted where error.message.contains("database space"):
             self = .refused(
                 reason: "\(error.message); compact and defragment etcd, then disarm its alarm: "
                     + "etcdctl defrag --cluster && etcdctl alarm disarm"
             )
+        case .resourceExhausted:
+            self = .refused(reason: "\(error.message); etcd takes requests of up to 1.5 MiB (--max-request-bytes)")
         default:
-            self = .unclear(reason: "\(error.code): \(error.message)")
+            let cause = error.cause.map { ": \($0)" } ?? ""
+            let reason = "\(error.code): \(error.message)\(cause)"
+            self = .unclear(reason: security.advice(on: reason).map { "\(reason); \($0)" } ?? reason)
         }
     }
 }

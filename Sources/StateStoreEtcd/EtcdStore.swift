@@ -2,7 +2,6 @@ import EtcdAPI
 package import FleetModel
 import Foundation
 import GRPCCore
-import GRPCNIOTransportHTTP2Posix
 package import StateStore
 
 /// How to reach an etcd cluster.
@@ -11,47 +10,29 @@ package struct EtcdSettings: Sendable {
     package var endpoints: [EndpointAddress]
     /// Before every key, so that several fleets may share one etcd.
     package var prefix: String
-    /// A PEM file of the authority that signed the members' certificates; plain text without it.
-    package var authority: String?
-    /// PEM files of this client's certificate and its key, when the members ask for one.
-    package var certificate: String?
-    package var key: String?
+    package var security: EtcdSecurity
     /// How long one member may take for one call: more than a round trip to the leader and a synced write.
     package var patience: Duration
 
     package init(
         endpoints: [EndpointAddress],
         prefix: String = "/isobar/",
-        authority: String? = nil,
-        certificate: String? = nil,
-        key: String? = nil,
+        security: EtcdSecurity = .plain,
         patience: Duration = .milliseconds(500)
     ) {
         self.endpoints = endpoints
         self.prefix = prefix
-        self.authority = authority
-        self.certificate = certificate
-        self.key = key
+        self.security = security
         self.patience = patience
-    }
-
-    var security: HTTP2ClientTransport.Posix.TransportSecurity {
-        guard let authority else { return .plaintext }
-        guard let certificate, let key else {
-            return .tls { $0.trustRoots = .certificates([.file(path: authority, format: .pem)]) }
-        }
-        return .mTLS(
-            certificateChain: [.file(path: certificate, format: .pem)],
-            privateKey: .file(path: key, format: .pem)
-        ) {
-            $0.trustRoots = .certificates([.file(path: authority, format: .pem)])
-        }
     }
 }
 
 /// The replicated store, for a hub of several replicas: etcd v3, which is Raft.
 package final class EtcdStore: StateStore {
-    private let members: EtcdMembers
+    /// Keys in one page of a listing: of the largest values, a page has 48 MiB.
+    static let pageLength: Int64 = 32
+
+    let members: EtcdMembers
     private let keys: EtcdKeys
 
     /// - Throws: ``StoreError`` when there is no endpoint or a certificate cannot be read.
@@ -60,9 +41,10 @@ package final class EtcdStore: StateStore {
             throw StoreError(operation: "open etcd", reason: "no endpoint is named")
         }
         do {
-            let security = settings.security
+            try settings.security.check()
             self.members = EtcdMembers(
-                try settings.endpoints.map { try EtcdMember($0, security) },
+                try settings.endpoints.map { try EtcdMember($0, settings.security) },
+                settings.security,
                 patience: settings.patience
             )
         } catch {
@@ -84,7 +66,7 @@ package final class EtcdStore: StateStore {
         var request = Etcdserverpb_RangeRequest()
         request.key = self.keys.bytes(prefix)
         request.rangeEnd = EtcdKeys.end(of: request.key)
-        request.limit = 256
+        request.limit = Self.pageLength
         request.sortOrder = .ascend
         var listing = StoreListing(entries: [], revision: 0)
         while true {
@@ -114,7 +96,7 @@ package final class EtcdStore: StateStore {
             )
             return response.succeeded ? .committed(revision: response.header.revision) : .conflict
         } catch {
-            switch EtcdFailure(error) {
+            switch self.members.failure(error) {
             case .leaseEnded:
                 return .conflict
             case .refused(let reason):
@@ -160,7 +142,8 @@ package final class EtcdStore: StateStore {
         create.createRequest.startRevision = revision + 1
         let (first, members, keys) = (create, self.members, self.keys)
         // The member ends the watch when it has lost the leader, instead of staying silent.
-        try await members.all[place].watches.watch(metadata: ["hasleader": "true"]) { writer in
+        try await members.all[place].watches.watch(metadata: ["hasleader": "true"], options: members.streamOptions) {
+            writer in
             try await writer.write(first)
             // The call ends when this closure returns: it stays until the watch has to move.
             for await _ in members.moved.rings() where members.preferred != place { return }
@@ -234,7 +217,9 @@ package final class EtcdStore: StateStore {
                             isReachable: status != nil,
                             isLeader: status.map { $0.leader == $0.header.memberID } ?? false,
                             size: status?.dbSize,
-                            version: status?.version
+                            used: status?.dbSizeInUse,
+                            version: status?.version,
+                            fault: status.flatMap { $0.errors.isEmpty ? nil : $0.errors.joined(separator: ", ") }
                         )
                     )
                 }
@@ -244,12 +229,15 @@ package final class EtcdStore: StateStore {
         return StoreHealth(kind: "etcd", members: members)
     }
 
-    /// Drops what changes before a revision told, so that etcd may use the room again.
     package func compact(before revision: Int64) async throws(StoreError) {
         var request = Etcdserverpb_CompactionRequest()
         request.revision = revision
         _ = try await self.members.ask("compact") { [request] member, options in
-            try await member.keys.compact(request, options: options)
+            do {
+                _ = try await member.keys.compact(request, options: options)
+            } catch let error as RPCError where error.code == .outOfRange && error.message.contains("compacted") {
+                // Another replica, or etcd itself, was faster.
+            }
         }
     }
 

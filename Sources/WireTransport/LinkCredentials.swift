@@ -1,7 +1,7 @@
 package import FleetModel
 import Foundation
 package import Logging
-import NIOCore
+package import NIOCore
 import NIOSSL
 import ServiceLifecycle
 import SwiftASN1
@@ -47,6 +47,12 @@ package final class LinkCredentials: Service {
 
     /// Who this program is.
     package var identity: Identity { self.loaded.withLock { $0.identity } }
+
+    /// The three PEM files, for a program that reads them itself.
+    package var paths: LinkFiles { self.files }
+
+    /// The host names and IP addresses in the certificate.
+    package var hosts: Set<String> { self.loaded.withLock { $0.hosts } }
 
     /// What is left of the certificate's life, in seconds; negative when it has expired.
     package var expiresIn: Seconds { self.loaded.withLock { $0.expires }.timeIntervalSinceNow }
@@ -130,6 +136,28 @@ package final class LinkCredentials: Service {
             customVerificationCallbackWithMetadata: { certificates, promise in
                 self.check(certificates, role: .gateway, name: name, remote: remote, promise: promise)
             }
+        )
+    }
+
+    /// Puts mutual TLS below a connection that this program makes; on the channel's event loop.
+    ///
+    /// - Parameters:
+    ///   - channel: The connection.
+    ///   - role: What the other end must be.
+    ///   - address: Where it is, for messages.
+    ///   - onIdentity: Told who it is.
+    /// - Throws: When the certificate in use cannot be used.
+    package func secure(
+        _ channel: any Channel,
+        to role: Role,
+        at address: EndpointAddress,
+        onIdentity: @escaping @Sendable (Identity) -> Void = { _ in }
+    ) throws {
+        let remote = address.description
+        try channel.pipeline.syncOperations.addHandlers(
+            try self.clientHandler(to: role, remote: remote, onIdentity: onIdentity),
+            HandshakeWatch(credentials: self, remote: remote),
+            position: .first
         )
     }
 

@@ -34,6 +34,7 @@ package struct LinkFilesFault: Error, Hashable, CustomStringConvertible {
 /// What the three files held when they were read, ready for handshakes.
 struct LoadedFiles: Sendable {
     let identity: Identity
+    let hosts: Set<String>
     let expires: Date
     let authorities: CertificateStore
     let server: NIOSSLContext
@@ -62,6 +63,7 @@ struct LoadedFiles: Sendable {
                 reason: "has not exactly one isobar://FLEET/ROLE/NAME; issue one with `isobar pki issue`"
             )
         }
+        self.hosts = leaf.hosts
         self.expires = leaf.notValidAfter
         self.authorities = CertificateStore(trusted.parsed)
         self.bytes = bytes
@@ -97,6 +99,25 @@ struct LoadedFiles: Sendable {
 }
 
 extension Certificate {
+    /// The host names and IP addresses in the certificate.
+    var hosts: Set<String> {
+        let names = (try? self.extensions.subjectAlternativeNames).flatMap { $0 }.map(Array.init) ?? []
+        return Set(
+            names.compactMap { name in
+                switch name {
+                case .dnsName(let host): return host
+                case .ipAddress(let address):
+                    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+                    let bytes = Array(address.bytes)
+                    let family = bytes.count == 4 ? AF_INET : AF_INET6
+                    guard inet_ntop(family, bytes, &text, socklen_t(text.count)) != nil else { return nil }
+                    return text.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
+                default: return nil
+                }
+            }
+        )
+    }
+
     /// The one identity in the certificate.
     ///
     /// - Throws: ``LinkFault/noIdentity``.

@@ -53,14 +53,9 @@ package struct WireClient: Service {
                     guard let credentials else { return }
                     config.channelDebuggingCallbacks.onCreateTCPConnection = { channel in
                         channel.eventLoop.makeCompletedFuture {
-                            let remote = address.description
-                            try channel.pipeline.syncOperations.addHandlers(
-                                try credentials.clientHandler(to: role, remote: remote) { identity in
-                                    lastPeer.identity.withLock { $0 = identity }
-                                },
-                                HandshakeWatch(credentials: credentials, remote: remote),
-                                position: .first
-                            )
+                            try credentials.secure(channel, to: role, at: address) { identity in
+                                lastPeer.identity.withLock { $0 = identity }
+                            }
                         }
                     }
                 }

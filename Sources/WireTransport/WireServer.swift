@@ -33,9 +33,10 @@ package struct WireServer: Service {
             transportSecurity: .plaintext,
             config: .defaults { config in
                 config.connection.maxGraceTime = .seconds(1)
-                guard let credentials else { return }
                 config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        try PingAbsorber.install(in: channel, ofServer: true)
+                        guard let credentials else { return }
                         let remote = channel.remoteAddress.map { "\($0)" } ?? "unknown"
                         try channel.pipeline.syncOperations.addHandlers(
                             credentials.serverHandler(remote: remote),

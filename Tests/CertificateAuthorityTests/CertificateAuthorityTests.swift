@@ -29,6 +29,27 @@ struct CertificateAuthorityTests {
         #expect(try folder.certificates().map(\.identity) == [held.identity])
     }
 
+    @Test("a hub's certificate carries the fleet's name for hubs and its hosts, and keeps them when it is rotated")
+    func hosts() throws {
+        let folder = AuthorityFolder(path: try TemporaryFolder().file("pki"))
+        let now = Date(timeIntervalSince1970: 1_800_000_000)
+        _ = try folder.create(fleet: try FleetName("acme"), lifetime: 3650 * Self.day, now: now)
+        let hosts = ["10.0.0.1", "fd00::1", "hub-0.example"]
+        let held = try folder.issue(role: .hub, name: "hub-0", hosts: hosts, lifetime: 90 * Self.day, now: now)
+        func names() throws -> [String] {
+            try Certificate(pemEncoded: try String(contentsOfFile: held.certificateFile, encoding: .utf8)).hosts
+        }
+        #expect(try names() == ["hub.acme.isobar"] + hosts)
+        _ = try folder.rotate(try #require(try folder.certificates().first), lifetime: 90 * Self.day, now: now)
+        #expect(try names() == ["hub.acme.isobar"] + hosts)
+        _ = try folder.issue(role: .agent, name: "a", lifetime: Self.day, now: now)
+        #expect(try folder.certificates().first { $0.identity.role == .agent }?.hosts == [])
+        let bad = #expect(throws: AuthorityFault.self) {
+            _ = try folder.issue(role: .hub, name: "hub-1", hosts: ["10.0.0.1:2379"], lifetime: Self.day, now: now)
+        }
+        #expect(bad?.reason.contains("without a port") == true)
+    }
+
     @Test("never overwrites: neither an authority nor a certificate")
     func refusesToOverwrite() throws {
         let folder = AuthorityFolder(path: try TemporaryFolder().file("pki"))

@@ -30,6 +30,7 @@ enum House {
         "WireProtocol": Room(floor: .words, neighbours: ["FleetModel", "Resources"]),
         "EtcdAPI": Room(floor: .words),
 
+        "EtcdCare": Room(floor: .thinking),
         "EngineModel": Room(floor: .thinking),
         "EngineSignals": Room(floor: .thinking),
         // One tick of the hub: what was heard, solved.
@@ -42,6 +43,7 @@ enum House {
         "CertificateAuthority": Room(floor: .doors),
         "ConfigurationFiles": Room(floor: .doors),
         "EngineScraping": Room(floor: .doors),
+        "EtcdProcess": Room(floor: .doors),
         "GossipTransport": Room(floor: .doors),
         "Observability": Room(floor: .doors),
         "OperatorLink": Room(floor: .doors),
@@ -50,7 +52,8 @@ enum House {
         "StateStore": Room(floor: .doors),
         // A store stands on the protocol of stores.
         "StateStoreSQLite": Room(floor: .doors, neighbours: ["StateStore"]),
-        "StateStoreEtcd": Room(floor: .doors, neighbours: ["StateStore"]),
+        // Its connections are gRPC's like all others: their PINGs and their certificates are one room's work.
+        "StateStoreEtcd": Room(floor: .doors, neighbours: ["StateStore", "WireTransport"]),
         "WireTransport": Room(floor: .doors),
         "WorkloadTraces": Room(floor: .doors),
 

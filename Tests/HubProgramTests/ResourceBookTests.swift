@@ -253,10 +253,17 @@ struct RestorationTests {
         let store = MemoryStore()
         let (term, _) = try await StoredStateTests.lead(store, "a")
         var (leader, _) = try await PlanRecord.open(store, term: term)
+        _ = try await store.commit(StoreTransaction([.put(key: "resource-changes", value: [])]))
+        let restoration = Restoration(store: store)
         await #expect(throws: Restoration.NotEmpty.self) {
-            try await Restoration(store: store).write(backup, above: 1, replacing: false)
+            try await restoration.write(backup, above: 1, replacing: false)
         }
-        _ = try await Restoration(store: store).write(backup, above: 1, replacing: true)
+        _ = try await restoration.leading {
+            let term = try await store.get(Ballot.leaderKey)?.created
+            #expect(term.map { UInt64($0) > leader.term } == true, "the hub leads beside it")
+            return try await restoration.write(backup, above: 1, replacing: true)
+        }
+        #expect(try await store.get(Ballot.leaderKey) == nil, "it leads on")
         let plan = try EncodedPlan(try Fixtures.plan(epoch: leader.chain.epoch))
         #expect(try await leader.accept(plan) == .conflict)
     }

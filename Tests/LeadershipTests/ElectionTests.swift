@@ -56,7 +56,7 @@ struct ElectionTests {
         #expect(election.epoch == 11)
     }
 
-    @Test("a leader that cannot renew steps down before its lease can end, and asks for another one")
+    @Test("a leader that cannot renew steps down before its lease can end, and leads again when it still lives")
     func expires() {
         var election = Self.candidate()
         _ = election.step(.seen(Self.me, revision: 11), now: 0.2)
@@ -65,11 +65,38 @@ struct ElectionTests {
         #expect(election.step(.tick, now: 1.31) == [.renew(lease: 7)])
         #expect(election.step(.tick, now: 1.89) == [])
         #expect(election.epoch == 11)
-        #expect(election.step(.tick, now: 1.91) == [.stepDown(epoch: 11), .grant(timeToLive: 2)])
+        #expect(election.step(.tick, now: 1.91) == [.stepDown(epoch: 11)])
         #expect(election.epoch == nil)
-        // The answer comes after all: that lease is no longer counted on.
-        #expect(election.step(.renewed(lease: 7, timeToLive: 2, askedAt: 1.31), now: 1.95) == [])
-        #expect(election.epoch == nil)
+        #expect(election.step(.seen(Self.me, revision: 12), now: 1.92) == [], "not on a lease that may be over")
+        #expect(election.step(.renewed(lease: 7, timeToLive: 2, askedAt: 1.31), now: 1.95) == [.lead(epoch: 11)])
+        #expect(election.epoch == 11)
+        #expect(election.leaseUntil == 1.31 + 1.9)
+    }
+
+    @Test("a lease that has ended is replaced by another one")
+    func ended() {
+        var election = Self.candidate()
+        _ = election.step(.seen(Self.me, revision: 11), now: 0.2)
+        #expect(election.step(.tick, now: 1.91) == [.stepDown(epoch: 11), .renew(lease: 7)])
+        #expect(election.step(.ended(lease: 7), now: 2.5) == [.grant(timeToLive: 2)])
+        #expect(election.step(.granted(lease: 8, timeToLive: 2, askedAt: 2.5), now: 2.6) == [.look])
+    }
+
+    @Test("one that is not prepared lets others go first, for half a second")
+    func courteous() {
+        var election = Self.candidate(Self.other)
+        _ = election.step(.prepared(false), now: 0.2)
+        #expect(election.step(.seen(nil, revision: 12), now: 0.3) == [])
+        #expect(election.step(.tick, now: 0.6) == [])
+        #expect(election.step(.seen(Self.other, revision: 13), now: 0.65) == [], "another one was prepared")
+        _ = election.step(.renewed(lease: 7, timeToLive: 2, askedAt: 0.66), now: 0.66)
+        #expect(election.step(.seen(nil, revision: 14), now: 0.7) == [])
+        #expect(election.step(.tick, now: 1.21) == [.campaign(lease: 7)], "nobody else came")
+
+        var other = Self.candidate(Self.other)
+        _ = other.step(.prepared(false), now: 0.2)
+        _ = other.step(.seen(nil, revision: 12), now: 0.3)
+        #expect(other.step(.prepared(true), now: 0.4) == [.campaign(lease: 7)])
     }
 
     @Test("a renewal counts from when it was asked for, not from when it was answered")

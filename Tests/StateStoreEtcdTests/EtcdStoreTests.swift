@@ -2,10 +2,16 @@ import FleetModel
 import Foundation
 import ProcessKit
 import StateStore
+import Synchronization
 import TestKit
 import Testing
 
 @testable import StateStoreEtcd
+
+/// What a follower saw last.
+private final class Shown: Sendable {
+    let value = Mutex<[UInt8]?>(nil)
+}
 
 @Suite("The store in etcd", .serialized, .enabled(if: EtcdCluster.isExpected, Comment(rawValue: EtcdCluster.advice)))
 struct EtcdStoreTests {
@@ -101,6 +107,71 @@ struct EtcdStoreTests {
                 let keys = try await store.list(prefix: "k/").map(\.key)
                 #expect(keys.count == 600)
                 #expect(keys == keys.sorted())
+            }
+        }
+    }
+
+    @Test("lists more bytes than gRPC takes by default, and refuses a value that etcd does not take")
+    func large() async throws {
+        let cluster = try await EtcdCluster()
+        try await cluster.run {
+            let store = try Self.store(cluster)
+            try await Self.running(store) {
+                let value = [UInt8](repeating: 7, count: 1 << 20)
+                for number in 0..<12 {
+                    let outcome = try await store.commit(StoreTransaction([.put(key: "k/\(number)", value: value)]))
+                    guard case .committed = outcome else {
+                        Issue.record("commit \(number) ended as \(outcome)")
+                        return
+                    }
+                }
+                #expect(try await store.list(prefix: "k/").reduce(0) { $0 + $1.value.count } == 12 << 20)
+                let error = await #expect(throws: StoreError.self) {
+                    let tooMuch = [UInt8](repeating: 7, count: 3 << 20)
+                    _ = try await store.commit(StoreTransaction([.put(key: "k/large", value: tooMuch)]))
+                }
+                #expect(error?.reason.contains("1.5 MiB") == true, "\(String(describing: error))")
+                #expect(try await store.get("k/large") == nil)
+            }
+        }
+    }
+
+    @Test("leaves a member that hangs, and watches go along")
+    func hung() async throws {
+        let cluster = try await EtcdCluster(members: 3)
+        try await cluster.run {
+            let store = try Self.store(cluster)
+            try await Self.running(store) {
+                func write(_ value: UInt8) async throws {
+                    try await eventually("a write is taken", within: .seconds(60)) {
+                        if case .committed = try await store.commit(StoreTransaction([.put(key: "a", value: [value])]))
+                        {
+                            return true
+                        }
+                        return false
+                    }
+                }
+                try await write(1)
+                let shown = Shown()
+                await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        await store.follow(prefix: "a") { listing in
+                            shown.value.withLock { $0 = listing.entries.first?.value }
+                        }
+                    }
+                    defer { group.cancelAll() }
+                    do {
+                        try await eventually("the follower sees it") { shown.value.withLock { $0 } == [1] }
+                        cluster.members[0].signal(SIGSTOP)
+                        defer { cluster.members[0].signal(SIGCONT) }
+                        try await write(2)
+                        try await eventually("and what was written since", within: .seconds(30)) {
+                            shown.value.withLock { $0 } == [2]
+                        }
+                    } catch {
+                        Issue.record("\(error)")
+                    }
+                }
             }
         }
     }

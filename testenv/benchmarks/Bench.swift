@@ -21,8 +21,10 @@ protocol Bench {
 
 extension Bench {
     /// Prints one line of JSON for each figure and then a table.
-    func report() {
-        let figures = self.measure()
+    func report() { self.report(self.measure()) }
+
+    /// The same of figures that were measured elsewhere.
+    func report(_ figures: [Figure]) {
         for figure in figures { print(Self.json(figure)) }
         print()
         let width = figures.map(\.figure.count).max() ?? 0

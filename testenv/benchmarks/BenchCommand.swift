@@ -2,12 +2,12 @@ import ArgumentParser
 
 /// `isobar-bench`: what the documentation claims about speed, measured on this machine.
 @main
-struct BenchCommand: ParsableCommand {
+struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "isobar-bench",
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
         subcommands: [
-            PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, PageServer.self,
+            PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, StoreBench.self, PageServer.self,
             UpstreamServer.self, StreamClient.self, HistoryJudge.self,
         ]
     )

@@ -996,6 +996,414 @@ extension Etcdserverpb_Lease.ClientProtocol {
     }
 }
 
+// MARK: - etcdserverpb.Cluster
+
+/// Namespace containing generated types for the "etcdserverpb.Cluster" service.
+@available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
+package enum Etcdserverpb_Cluster: Sendable {
+    /// Service descriptor for the "etcdserverpb.Cluster" service.
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
+    /// Namespace for method metadata.
+    package enum Method: Sendable {
+        /// Namespace for "MemberAdd" metadata.
+        package enum MemberAdd: Sendable {
+            /// Request type for "MemberAdd".
+            package typealias Input = Etcdserverpb_MemberAddRequest
+            /// Response type for "MemberAdd".
+            package typealias Output = Etcdserverpb_MemberAddResponse
+            /// Descriptor for "MemberAdd".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
+                method: "MemberAdd",
+                type: .unary
+            )
+        }
+        /// Namespace for "MemberRemove" metadata.
+        package enum MemberRemove: Sendable {
+            /// Request type for "MemberRemove".
+            package typealias Input = Etcdserverpb_MemberRemoveRequest
+            /// Response type for "MemberRemove".
+            package typealias Output = Etcdserverpb_MemberRemoveResponse
+            /// Descriptor for "MemberRemove".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
+                method: "MemberRemove",
+                type: .unary
+            )
+        }
+        /// Namespace for "MemberList" metadata.
+        package enum MemberList: Sendable {
+            /// Request type for "MemberList".
+            package typealias Input = Etcdserverpb_MemberListRequest
+            /// Response type for "MemberList".
+            package typealias Output = Etcdserverpb_MemberListResponse
+            /// Descriptor for "MemberList".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
+                method: "MemberList",
+                type: .unary
+            )
+        }
+        /// Descriptors for all methods in the "etcdserverpb.Cluster" service.
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
+            MemberAdd.descriptor,
+            MemberRemove.descriptor,
+            MemberList.descriptor
+        ]
+    }
+}
+
+@available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
+extension GRPCCore.ServiceDescriptor {
+    /// Service descriptor for the "etcdserverpb.Cluster" service.
+    package static let etcdserverpb_Cluster = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
+}
+
+// MARK: etcdserverpb.Cluster (client)
+
+@available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
+extension Etcdserverpb_Cluster {
+    /// Generated client protocol for the "etcdserverpb.Cluster" service.
+    ///
+    /// You don't need to implement this protocol directly, use the generated
+    /// implementation, ``Client``.
+    package protocol ClientProtocol: Sendable {
+        /// Call the "MemberAdd" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberAddRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberAddRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberAddResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func memberAdd<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberAddRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberAddResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberAddResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "MemberRemove" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberRemoveRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberRemoveRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberRemoveResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func memberRemove<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberRemoveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberRemoveResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberRemoveResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "MemberList" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberListRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberListRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberListResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func memberList<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberListRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberListResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberListResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+    }
+
+    /// Generated client for the "etcdserverpb.Cluster" service.
+    ///
+    /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
+    /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
+    /// means of communication with the remote peer.
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+        private let client: GRPCCore.GRPCClient<Transport>
+
+        /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
+        ///
+        /// - Parameters:
+        ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+            self.client = client
+        }
+
+        /// Call the "MemberAdd" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberAddRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberAddRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberAddResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func memberAdd<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberAddRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberAddResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberAddResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Cluster.Method.MemberAdd.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "MemberRemove" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberRemoveRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberRemoveRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberRemoveResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func memberRemove<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberRemoveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberRemoveResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberRemoveResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Cluster.Method.MemberRemove.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "MemberList" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MemberListRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MemberListRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MemberListResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func memberList<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberListRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberListResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberListResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Cluster.Method.MemberList.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+    }
+}
+
+// Helpers providing default arguments to 'ClientProtocol' methods.
+@available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
+extension Etcdserverpb_Cluster.ClientProtocol {
+    /// Call the "MemberAdd" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_MemberAddRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberAdd<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberAddResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.memberAdd(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_MemberAddRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_MemberAddResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MemberRemove" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_MemberRemoveRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberRemove<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberRemoveResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.memberRemove(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_MemberRemoveRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_MemberRemoveResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MemberList" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_MemberListRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberList<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberListResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.memberList(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_MemberListRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_MemberListResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+}
+
+// Helpers providing sugared APIs for 'ClientProtocol' methods.
+@available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
+extension Etcdserverpb_Cluster.ClientProtocol {
+    /// Call the "MemberAdd" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberAdd<Result>(
+        _ message: Etcdserverpb_MemberAddRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberAddResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.memberAdd(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MemberRemove" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberRemove<Result>(
+        _ message: Etcdserverpb_MemberRemoveRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberRemoveResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.memberRemove(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MemberList" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func memberList<Result>(
+        _ message: Etcdserverpb_MemberListRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberListResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.memberList(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+}
+
 // MARK: - etcdserverpb.Maintenance
 
 /// Namespace containing generated types for the "etcdserverpb.Maintenance" service.
@@ -1005,6 +1413,19 @@ package enum Etcdserverpb_Maintenance: Sendable {
     package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance")
     /// Namespace for method metadata.
     package enum Method: Sendable {
+        /// Namespace for "Alarm" metadata.
+        package enum Alarm: Sendable {
+            /// Request type for "Alarm".
+            package typealias Input = Etcdserverpb_AlarmRequest
+            /// Response type for "Alarm".
+            package typealias Output = Etcdserverpb_AlarmResponse
+            /// Descriptor for "Alarm".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
+                method: "Alarm",
+                type: .unary
+            )
+        }
         /// Namespace for "Status" metadata.
         package enum Status: Sendable {
             /// Request type for "Status".
@@ -1018,9 +1439,38 @@ package enum Etcdserverpb_Maintenance: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Defragment" metadata.
+        package enum Defragment: Sendable {
+            /// Request type for "Defragment".
+            package typealias Input = Etcdserverpb_DefragmentRequest
+            /// Response type for "Defragment".
+            package typealias Output = Etcdserverpb_DefragmentResponse
+            /// Descriptor for "Defragment".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
+                method: "Defragment",
+                type: .unary
+            )
+        }
+        /// Namespace for "MoveLeader" metadata.
+        package enum MoveLeader: Sendable {
+            /// Request type for "MoveLeader".
+            package typealias Input = Etcdserverpb_MoveLeaderRequest
+            /// Response type for "MoveLeader".
+            package typealias Output = Etcdserverpb_MoveLeaderResponse
+            /// Descriptor for "MoveLeader".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
+                method: "MoveLeader",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "etcdserverpb.Maintenance" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
-            Status.descriptor
+            Alarm.descriptor,
+            Status.descriptor,
+            Defragment.descriptor,
+            MoveLeader.descriptor
         ]
     }
 }
@@ -1040,6 +1490,25 @@ extension Etcdserverpb_Maintenance {
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
     package protocol ClientProtocol: Sendable {
+        /// Call the "Alarm" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_AlarmRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_AlarmRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_AlarmResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func alarm<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_AlarmRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_AlarmResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_AlarmResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
         /// Call the "Status" method.
         ///
         /// - Parameters:
@@ -1058,6 +1527,44 @@ extension Etcdserverpb_Maintenance {
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_StatusResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
+
+        /// Call the "Defragment" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_DefragmentRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_DefragmentRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_DefragmentResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func defragment<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_DefragmentRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_DefragmentResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_DefragmentResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "MoveLeader" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MoveLeaderRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MoveLeaderRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MoveLeaderResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func moveLeader<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MoveLeaderRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MoveLeaderResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MoveLeaderResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
     }
 
     /// Generated client for the "etcdserverpb.Maintenance" service.
@@ -1074,6 +1581,36 @@ extension Etcdserverpb_Maintenance {
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
         package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
+        }
+
+        /// Call the "Alarm" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_AlarmRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_AlarmRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_AlarmResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func alarm<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_AlarmRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_AlarmResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_AlarmResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Maintenance.Method.Alarm.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
         }
 
         /// Call the "Status" method.
@@ -1105,12 +1642,97 @@ extension Etcdserverpb_Maintenance {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Defragment" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_DefragmentRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_DefragmentRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_DefragmentResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func defragment<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_DefragmentRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_DefragmentResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_DefragmentResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Maintenance.Method.Defragment.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "MoveLeader" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Etcdserverpb_MoveLeaderRequest` message.
+        ///   - serializer: A serializer for `Etcdserverpb_MoveLeaderRequest` messages.
+        ///   - deserializer: A deserializer for `Etcdserverpb_MoveLeaderResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func moveLeader<Result>(
+            request: GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>,
+            serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MoveLeaderRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MoveLeaderResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MoveLeaderResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Etcdserverpb_Maintenance.Method.MoveLeader.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
 // Helpers providing default arguments to 'ClientProtocol' methods.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension Etcdserverpb_Maintenance.ClientProtocol {
+    /// Call the "Alarm" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_AlarmRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func alarm<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_AlarmResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.alarm(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_AlarmRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_AlarmResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Status" method.
     ///
     /// - Parameters:
@@ -1135,11 +1757,90 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
             onResponse: handleResponse
         )
     }
+
+    /// Call the "Defragment" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_DefragmentRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func defragment<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_DefragmentResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.defragment(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_DefragmentRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_DefragmentResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MoveLeader" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Etcdserverpb_MoveLeaderRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func moveLeader<Result>(
+        request: GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MoveLeaderResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.moveLeader(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Etcdserverpb_MoveLeaderRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Etcdserverpb_MoveLeaderResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
 }
 
 // Helpers providing sugared APIs for 'ClientProtocol' methods.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension Etcdserverpb_Maintenance.ClientProtocol {
+    /// Call the "Alarm" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func alarm<Result>(
+        _ message: Etcdserverpb_AlarmRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_AlarmResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.alarm(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Status" method.
     ///
     /// - Parameters:
@@ -1163,6 +1864,64 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
             metadata: metadata
         )
         return try await self.status(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Defragment" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func defragment<Result>(
+        _ message: Etcdserverpb_DefragmentRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_DefragmentResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.defragment(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "MoveLeader" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func moveLeader<Result>(
+        _ message: Etcdserverpb_MoveLeaderRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MoveLeaderResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.moveLeader(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -6,8 +6,13 @@ import WireProtocol
 ///
 /// A check without anything to tell is one finding that is `ok`.
 enum Findings {
-    static func all(_ status: Isobar_V1_FleetStatus, _ set: ResourceSet) -> [Isobar_V1_Finding] {
-        self.store(status) + self.leader(status) + self.plan(status) + self.agents(status, set) + self.gateways(status)
+    static func all(
+        _ status: Isobar_V1_FleetStatus,
+        _ set: ResourceSet,
+        storeQuota: Int64? = nil
+    ) -> [Isobar_V1_Finding] {
+        self.store(status, quota: storeQuota) + self.leader(status) + self.plan(status) + self.agents(status, set)
+            + self.gateways(status)
             + self.pools(status) + self.regions(status) + self.resources(status, set)
     }
 
@@ -31,8 +36,15 @@ enum Findings {
         return finding
     }
 
-    private static func store(_ status: Isobar_V1_FleetStatus) -> [Isobar_V1_Finding] {
+    private static func store(_ status: Isobar_V1_FleetStatus, quota: Int64?) -> [Isobar_V1_Finding] {
         let store = status.store
+        if let member = store.each.first(where: { !$0.fault.isEmpty && !$0.fault.contains("no leader") }) {
+            let fix =
+                store.managed
+                ? "look at its disk and at the hub's log; room is made by the leading hub, within minutes"
+                : "etcdctl alarm list; when it is NOSPACE: etcdctl defrag --cluster && etcdctl alarm disarm"
+            return [finding("store", .failed, member.name, member.fault, fix: fix)]
+        }
         guard store.healthy else {
             return [
                 finding(
@@ -46,7 +58,15 @@ enum Findings {
         }
         if store.reachable < store.members {
             let reason = "\(store.members - store.reachable) of \(store.members) members cannot be reached"
-            return [finding("store", .warning, store.kind, reason, fix: "look at the members that are away")]
+            let fix =
+                store.managed
+                ? "start the hubs that are away; one whose host is lost may start with an empty folder"
+                : "look at the members that are away"
+            return [finding("store", .warning, store.kind, reason, fix: fix)]
+        }
+        if let quota, let largest = store.each.max(by: { $0.size < $1.size }), largest.size >= quota / 4 * 3 {
+            let reason = "holds \(largest.size >> 20) of \(quota >> 20) MiB; at the end it takes no more writes"
+            return [finding("store", .warning, largest.name, reason, fix: "give managedEtcd a greater quota")]
         }
         if store.write > 0.25 {
             let reason = "the last plan took \(Spelled.seconds(store.write)) to store"

@@ -29,7 +29,7 @@ extension HubDesk {
             replica.leads = name == leader
             return replica
         }
-        status.findings = Findings.all(status, set)
+        status.findings = Findings.all(status, set, storeQuota: self.hub.storeQuota)
         return status
     }
 
@@ -41,6 +41,8 @@ extension HubDesk {
         store.size = health.members.compactMap(\.size).max() ?? 0
         store.members = UInt32(clamping: health.members.count)
         store.reachable = UInt32(clamping: health.members.count(where: \.isReachable))
+        store.managed = self.hub.storeQuota != nil
+        store.each = health.members.map { Isobar_V1_StoreMember($0) }
         let before = self.hub.clock.now
         var fault: String?
         do throws(StoreError) {
@@ -68,6 +70,19 @@ extension HubDesk {
             message.modified = entry.modified
             return message
         }
+    }
+}
+
+extension Isobar_V1_StoreMember {
+    init(_ member: StoreHealth.Member) {
+        self.init()
+        self.name = member.name
+        self.reachable = member.isReachable
+        self.leads = member.isLeader
+        if let size = member.size { self.size = size }
+        if let used = member.used { self.used = used }
+        self.version = member.version ?? ""
+        self.fault = member.fault ?? ""
     }
 }
 

@@ -188,8 +188,10 @@ struct HubDesk: OperatorDesk {
         }
     }
 
-    func events(_ request: Isobar_V1_GetRequest) throws -> AsyncStream<[Isobar_V1_ResourceEvent]> {
+    func events(_ request: Isobar_V1_GetRequest) async throws -> AsyncStream<[Isobar_V1_ResourceEvent]> {
         let wanted = try Self.filter(request)
+        // Not older than what any other replica has told: a reader may come from one that has died.
+        try await self.book.refresh()
         let differences = SnapshotDifferences(self.book.snapshots.values(), wanted: wanted)
         return AsyncStream { await differences.next() }
     }
@@ -231,10 +233,18 @@ private actor SnapshotDifferences {
             guard let snapshot = await snapshots.next(isolation: self) else { return nil }
             self.snapshots = snapshots
             let now = snapshot.stored.filter { self.wanted($0.key) }
-            let events = Self.events(from: self.known, to: now)
+            var events = Self.events(from: self.known, to: now)
+            if self.known == nil { events.append(Self.listed) }
             self.known = now
             if !events.isEmpty { return events }
         }
+    }
+
+    /// What there is has been told.
+    private static var listed: Isobar_V1_ResourceEvent {
+        var event = Isobar_V1_ResourceEvent()
+        event.kind = "listed"
+        return event
     }
 
     private static func events(

@@ -1,9 +1,9 @@
-import FleetModel
-import FleetPlanning
+package import FleetModel
+package import FleetPlanning
 import Foundation
 import OperatorLink
-import PlanStream
-import StateStore
+package import PlanStream
+package import StateStore
 import SwiftProtobuf
 import WeightSolver
 import WireProtocol
@@ -12,7 +12,7 @@ import WireProtocol
 /// newest ``notable`` in which something happened.
 ///
 /// Most generations of a calm night differ in nothing that an operator asks for; those that do stay for hours.
-actor PlanHistory {
+package actor PlanHistory {
     static let recent = 60
     static let notable = 400
     /// A generation whose record is larger is not kept: etcd takes no value over 1.5 MiB.
@@ -38,7 +38,10 @@ actor PlanHistory {
     private var lastPlan: Plan?
     private var lastNotable: (plan: Plan, madeAt: Seconds, change: UInt64)?
 
-    init(store: any StateStore, software: String) {
+    /// - Parameters:
+    ///   - store: Where generations are kept.
+    ///   - software: The version that makes them.
+    package init(store: any StateStore, software: String) {
         self.store = store
         self.software = software
     }
@@ -46,7 +49,7 @@ actor PlanHistory {
     /// Keeps a generation that was accepted.
     ///
     /// - Returns: `false` when it was too large to keep.
-    func keep(
+    package func keep(
         _ generation: HubMind.Generation,
         _ encoded: EncodedPlan,
         cause: String,

@@ -7,6 +7,7 @@ import Logging
 import OperatorLink
 import ProgramShell
 import SwiftProtobuf
+import Synchronization
 import WireProtocol
 import WireTransport
 
@@ -14,7 +15,11 @@ import WireTransport
 struct HubOptions: ParsableArguments {
     @Option(
         name: .long,
-        help: ArgumentHelp("The hub's address; default $ISOBAR_HUB, else 127.0.0.1:7400.", valueName: "address")
+        help: ArgumentHelp(
+            "The hub's address, or those of its replicas with commas: the next is asked when one does not answer. "
+                + "Default $ISOBAR_HUB, else 127.0.0.1:7400.",
+            valueName: "address,…"
+        )
     )
     var hub: String?
 
@@ -30,7 +35,21 @@ struct HubOptions: ParsableArguments {
 
     private static func environment(_ name: String) -> String? { ProcessInfo.processInfo.environment[name] }
 
-    var address: String { self.hub ?? Self.environment("ISOBAR_HUB") ?? "127.0.0.1:7400" }
+    /// Where replicas are, in the order in which they are asked.
+    ///
+    /// - Throws: `ValidationError` for what is no address.
+    func addresses() throws -> [EndpointAddress] {
+        let text = self.hub ?? Self.environment("ISOBAR_HUB") ?? "127.0.0.1:7400"
+        do {
+            let addresses = try text.split(separator: ",").map {
+                try EndpointAddress($0.trimmingCharacters(in: .whitespaces))
+            }
+            guard !addresses.isEmpty else { throw ValidationError("--hub: names no address") }
+            return addresses
+        } catch let error as InvalidName {
+            throw ValidationError("--hub: \(error)")
+        }
+    }
 
     /// What the link shows; `nil` for plain text.
     private func credentials() throws -> LinkCredentials? {
@@ -46,29 +65,106 @@ struct HubOptions: ParsableArguments {
         return try LinkCredentials(files: files, logger: logger)
     }
 
+    /// What a command asks of a hub.
+    typealias Question = @Sendable (OperatorClient<WireClient.Transport>) async throws -> Void
+
     /// Connects, asks, and reports a failure as one line and an exit code.
     ///
+    /// When a replica does not answer, the next one is asked. A change is sent once: its answer may have been lost
+    /// after it came into force. So a replica shows that it is there before a change is sent to it.
+    ///
+    /// - Parameters:
+    ///   - command: For messages.
+    ///   - isChange: Whether asking twice is not the same as asking once.
+    ///   - body: Asks.
     /// - Throws: `ExitCode`.
-    func ask(
+    func ask(_ command: String, isChange: Bool = false, _ body: @escaping Question) async throws {
+        try await Answers.reporting(command) {
+            let addresses = try self.addresses()
+            var refusals: [OperatorRefusal] = []
+            for address in addresses {
+                do {
+                    if isChange, addresses.count > 1 { try await self.ask(address, Self.isThere) }
+                } catch let refusal as OperatorRefusal where [.unreachable, .unavailable].contains(refusal.kind) {
+                    refusals.append(refusal)
+                    continue
+                }
+                do {
+                    return try await self.ask(address, body)
+                } catch let refusal as OperatorRefusal
+                    where refusal.kind == .unreachable || refusal.kind == .unavailable && !isChange
+                {
+                    refusals.append(refusal)
+                }
+            }
+            throw Self.summary(refusals)
+        }
+    }
+
+    private static let isThere: Question = { client in
+        var request = Isobar_V1_AuditRequest()
+        request.limit = 1
+        _ = try await client.audit(request)
+    }
+
+    /// Follows what hubs tell, from replica to replica, until `body` says that it has seen enough.
+    ///
+    /// - Parameters:
+    ///   - command: For messages.
+    ///   - body: Follows one replica; returns `true` when it has seen enough, and `false` or an error when the replica
+    ///     is lost.
+    /// - Throws: `ExitCode`, when no replica has answered at all.
+    func follow(
         _ command: String,
-        _ body: @escaping @Sendable (OperatorClient<WireClient.Transport>) async throws -> Void
+        _ body: @escaping @Sendable (OperatorClient<WireClient.Transport>) async throws -> Bool
     ) async throws {
         try await Answers.reporting(command) {
-            let address: EndpointAddress
-            do throws(InvalidName) {
-                address = try EndpointAddress(self.address)
-            } catch {
-                throw ValidationError("--hub: \(error)")
+            let addresses = try self.addresses()
+            let state = Following()
+            var refusals: [OperatorRefusal] = []
+            for turn in 0... {
+                let address = addresses[turn % addresses.count]
+                do {
+                    try await self.ask(address) { client in
+                        if try await body(client) { state.isOver.store(true, ordering: .relaxed) }
+                        state.wasHeard.store(true, ordering: .relaxed)
+                    }
+                    if state.isOver.load(ordering: .relaxed) { return }
+                    Failures.report(command, "the hub at \(address) has ended; going on with the next")
+                    refusals = []
+                } catch let refusal as OperatorRefusal where [.unreachable, .unavailable].contains(refusal.kind) {
+                    refusals.append(refusal)
+                    // It may have been lost after it was heard, which is no reason to give up.
+                    let isNew = refusals.count >= addresses.count && !state.wasHeard.load(ordering: .relaxed)
+                    if isNew { throw Self.summary(refusals) }
+                    if refusals.count == 1 { Failures.report(command, "\(refusal.reason); going on with the next") }
+                }
+                try await Task.sleep(for: .milliseconds(turn % addresses.count == 0 ? 500 : 50))
             }
-            let credentials = try self.credentials()
-            let wire = try WireClient(to: address, field: "--hub", role: .hub, credentials: credentials)
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                if let credentials { group.addTask { try await credentials.run() } }
-                group.addTask { try await wire.client.runConnections() }
-                try await body(OperatorClient(wire.client, hub: address.description))
+        }
+    }
+
+    private final class Following: Sendable {
+        let wasHeard = Atomic(false)
+        let isOver = Atomic(false)
+    }
+
+    private static func summary(_ refusals: [OperatorRefusal]) -> OperatorRefusal {
+        let kind = refusals.allSatisfy { $0.kind == .unreachable } ? OperatorRefusal.Kind.unreachable : .unavailable
+        return OperatorRefusal(kind, refusals.map(\.reason).joined(separator: "; "))
+    }
+
+    private func ask(_ address: EndpointAddress, _ body: @escaping Question) async throws {
+        let credentials = try self.credentials()
+        let wire = try WireClient(to: address, field: "--hub", role: .hub, credentials: credentials)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let credentials { group.addTask { try await credentials.run() } }
+            group.addTask { try await wire.client.runConnections() }
+            defer {
                 wire.client.beginGracefulShutdown()
                 group.cancelAll()
             }
+            try await body(OperatorClient(wire.client, hub: address.description))
         }
     }
 }
@@ -93,7 +189,7 @@ enum Answers {
             } catch let refusal as OperatorRefusal {
                 Failures.report(command, refusal.reason)
                 switch refusal.kind {
-                case .unavailable: throw Self.unavailable
+                case .unavailable, .unreachable: throw Self.unavailable
                 case .badRequest: throw Failures.badInput
                 case .forbidden: throw Self.forbidden
                 case .absent: throw ExitCode.failure

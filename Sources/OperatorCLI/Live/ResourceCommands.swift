@@ -41,7 +41,7 @@ package struct ApplyCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        try await self.hub.ask("apply") { client in
+        try await self.hub.ask("apply", isChange: true) { client in
             let manifests = try self.manifests.read("apply")
             var request = Isobar_V1_ApplyRequest()
             request.resources = manifests.map { Isobar_V1_Resource($0.resource) }
@@ -74,7 +74,8 @@ package struct DiffCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        try await self.hub.ask("diff") { client in
+        // Standard input can be read once.
+        try await self.hub.ask("diff", isChange: self.manifests.file.contains("-")) { client in
             let manifests = try self.manifests.read("diff")
             var request = Isobar_V1_ApplyRequest()
             request.resources = manifests.map { Isobar_V1_Resource($0.resource) }
@@ -169,7 +170,7 @@ package struct DeleteCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        try await self.hub.ask("delete") { client in
+        try await self.hub.ask("delete", isChange: true) { client in
             let manifests = try self.manifests.read("delete")
             let keys = manifests.isEmpty ? try self.selection.keys() : manifests.map(\.resource.key)
             var request = Isobar_V1_DeleteRequest()
@@ -188,7 +189,11 @@ package struct DeleteCommand: AsyncParsableCommand {
 package struct WatchCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "watch",
-        abstract: "Show resources, then every change of them, until Ctrl-C."
+        abstract: "Show resources, then every change of them, until Ctrl-C.",
+        discussion: """
+            When the hub that it follows is lost, it goes on with the next of --hub and shows what has changed \
+            meanwhile, each thing once and as it is then.
+            """
     )
 
     @OptionGroup var selection: Selection
@@ -203,14 +208,17 @@ package struct WatchCommand: AsyncParsableCommand {
     package func run() async throws {
         let isJSON = self.output == .json
         let (most, request) = (self.count, try self.selection.request())
-        try await self.hub.ask("watch") { client in
-            // The callback comes from one stream, one event after the other.
-            let seen = Counter()
+        let view = WatchView(most: most ?? .max)
+        try await self.hub.follow("watch") { client in
+            view.begin()
             try await client.watch(request) { event in
-                let line = isJSON ? (try? Answers.json(event)) ?? "{}" : Self.line(event)
-                FileHandle.standardOutput.write(Data("\(line)\n".utf8))
-                return event.kind == "current" || seen.next() < most ?? .max
+                for event in view.take(event) {
+                    let line = isJSON ? (try? Answers.json(event)) ?? "{}" : Self.line(event)
+                    FileHandle.standardOutput.write(Data("\(line)\n".utf8))
+                }
+                return !view.isFull
             }
+            return view.isFull
         }
     }
 
@@ -283,16 +291,28 @@ package struct AuditCommand: AsyncParsableCommand {
     }
 }
 
-/// Counts within one callback at a time.
-private final class Counter: Sendable {
-    private let count = Mutex(0)
+/// What a watch has shown, over all the replicas that it followed.
+private final class WatchView: Sendable {
+    private let most: Int
+    private let state = Mutex((memory: WatchMemory(), changes: 0))
 
-    func next() -> Int {
-        self.count.withLock { count in
-            count += 1
-            return count
+    init(most: Int) { self.most = most }
+
+    func begin() { self.state.withLock { $0.memory.begin() } }
+
+    /// The changes that are left to be shown of what a replica tells.
+    func take(_ event: Isobar_V1_ResourceEvent) -> [Isobar_V1_ResourceEvent] {
+        self.state.withLock { state in
+            let news = state.memory.news(in: event)
+            let current = news.filter { $0.kind == "current" }
+            let changes = news.filter { $0.kind != "current" }.prefix(self.most - state.changes)
+            state.changes += changes.count
+            return current + changes
         }
     }
+
+    /// Whether as many changes have been shown as were asked for.
+    var isFull: Bool { self.state.withLock { $0.changes >= self.most } }
 }
 
 /// Times of day where the operator is.

@@ -77,7 +77,24 @@ struct StatusText {
     init(_ status: Isobar_V1_FleetStatus) { self.status = status }
 
     var lines: [String] {
-        Columns.pairs(self.head).map { Columns.fit($0) } + self.regions + self.clusters + self.gateways + self.findings
+        Columns.pairs(self.head).map { Columns.fit($0) } + self.members + self.regions + self.clusters + self.gateways
+            + self.findings
+    }
+
+    /// The members of a store that has several.
+    private var members: [String] {
+        let members = self.status.store.each
+        guard members.count > 1 else { return [] }
+        let rows = members.map { member in
+            let state =
+                !member.fault.isEmpty ? member.fault : !member.reachable ? "away" : member.leads ? "leads" : "follows"
+            func size(_ bytes: Int64) -> String { ByteCountFormatter.string(fromByteCount: bytes, countStyle: .binary) }
+            return [
+                member.name, state, member.hasSize ? size(member.size) : "–", member.hasUsed ? size(member.used) : "–",
+                member.version.isEmpty ? "–" : member.version,
+            ]
+        }
+        return [""] + Columns.lines(["MEMBER", "STATE", "SIZE>", "USED>", "VERSION"], rows)
     }
 
     private var head: [(String, String)] {
@@ -107,7 +124,10 @@ struct StatusText {
         let drains = status.clusters.filter { !$0.drain.isEmpty }.map { "\($0.cluster) by \($0.drain)" }
         return [
             ("hub", "\(leader), \(replicas), version \(status.software)"),
-            ("store", "\(store.kind), \(health)\(members)\(write), \(size), \(status.resources) resources"),
+            (
+                "store",
+                "\(store.kind)\(store.managed ? " beside the hubs" : ""), \(health)\(members)\(write), \(size), \(status.resources) resources"
+            ),
             ("plan", plan),
             ("gateways", "\(inSync) of \(status.gateways.count) in sync"),
             ("digests", "\(status.clusters.count) clusters, \(digest)"),

@@ -228,7 +228,8 @@ extension Isobar_V1_Operators {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+        /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+        /// > slow sees the newest state of what changed.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Isobar_V1_GetRequest` messages.
@@ -387,7 +388,8 @@ extension Isobar_V1_Operators {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+        /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+        /// > slow sees the newest state of what changed.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Isobar_V1_GetRequest` message.
@@ -544,7 +546,8 @@ extension Isobar_V1_Operators {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+        /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+        /// > slow sees the newest state of what changed.
         ///
         /// - Parameters:
         ///   - request: A `Isobar_V1_GetRequest` message.
@@ -1060,7 +1063,8 @@ extension Isobar_V1_Operators {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+        /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+        /// > slow sees the newest state of what changed.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Isobar_V1_GetRequest` message.
@@ -1305,7 +1309,8 @@ extension Isobar_V1_Operators {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+        /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+        /// > slow sees the newest state of what changed.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Isobar_V1_GetRequest` message.
@@ -1585,7 +1590,8 @@ extension Isobar_V1_Operators.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+    /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+    /// > slow sees the newest state of what changed.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Isobar_V1_GetRequest` message.
@@ -1846,7 +1852,8 @@ extension Isobar_V1_Operators.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > First what there is, then every change; a reader that is too slow sees the newest state of what changed.
+    /// > First what there is, as of a moment after the call; then an event `listed`; then every change. A reader that is too
+    /// > slow sees the newest state of what changed.
     ///
     /// - Parameters:
     ///   - message: request message to send.

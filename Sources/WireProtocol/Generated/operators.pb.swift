@@ -555,7 +555,8 @@ package nonisolated struct Isobar_V1_ResourceEvent: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// created, changed, deleted, or current for what was there at the start.
+  /// created, changed, deleted, or current for what was there at the start; listed, without a resource, when all of
+  /// that has been told.
   package var kind: String = String()
 
   package var resource: Isobar_V1_StoredResource {
@@ -1143,6 +1144,11 @@ package nonisolated struct Isobar_V1_StoreStatus: Sendable {
   /// Clears the value of `reachable`. Subsequent reads from it will return its default value.
   package mutating func clearReachable() {self._reachable = nil}
 
+  package var each: [Isobar_V1_StoreMember] = []
+
+  /// The hubs run the store's members themselves.
+  package var managed: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1153,6 +1159,51 @@ package nonisolated struct Isobar_V1_StoreStatus: Sendable {
   fileprivate var _size: Int64? = nil
   fileprivate var _members: UInt32? = nil
   fileprivate var _reachable: UInt32? = nil
+}
+
+package nonisolated struct Isobar_V1_StoreMember: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Its address, or the path of its file.
+  package var name: String = String()
+
+  package var reachable: Bool = false
+
+  /// The others follow it.
+  package var leads: Bool = false
+
+  /// Bytes on its disk, and those of them that hold something.
+  package var size: Int64 {
+    get {_size ?? 0}
+    set {_size = newValue}
+  }
+  /// Returns true if `size` has been explicitly set.
+  package var hasSize: Bool {self._size != nil}
+  /// Clears the value of `size`. Subsequent reads from it will return its default value.
+  package mutating func clearSize() {self._size = nil}
+
+  package var used: Int64 {
+    get {_used ?? 0}
+    set {_used = newValue}
+  }
+  /// Returns true if `used` has been explicitly set.
+  package var hasUsed: Bool {self._used != nil}
+  /// Clears the value of `used`. Subsequent reads from it will return its default value.
+  package mutating func clearUsed() {self._used = nil}
+
+  package var version: String = String()
+
+  /// What it says is wrong with it.
+  package var fault: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _size: Int64? = nil
+  fileprivate var _used: Int64? = nil
 }
 
 package nonisolated struct Isobar_V1_RegionStatus: Sendable {
@@ -3133,7 +3184,7 @@ nonisolated extension Isobar_V1_HubReplica: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StoreStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}healthy\0\u{1}fault\0\u{1}write\0\u{1}read\0\u{1}failures\0\u{1}size\0\u{1}members\0\u{1}reachable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}healthy\0\u{1}fault\0\u{1}write\0\u{1}read\0\u{1}failures\0\u{1}size\0\u{1}members\0\u{1}reachable\0\u{1}each\0\u{1}managed\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3150,6 +3201,8 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
       case 7: try { try decoder.decodeSingularInt64Field(value: &self._size) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self._members) }()
       case 9: try { try decoder.decodeSingularUInt32Field(value: &self._reachable) }()
+      case 10: try { try decoder.decodeRepeatedMessageField(value: &self.each) }()
+      case 11: try { try decoder.decodeSingularBoolField(value: &self.managed) }()
       default: break
       }
     }
@@ -3187,6 +3240,12 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._reachable {
       try visitor.visitSingularUInt32Field(value: v, fieldNumber: 9)
     } }()
+    if !self.each.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.each, fieldNumber: 10)
+    }
+    if self.managed != false {
+      try visitor.visitSingularBoolField(value: self.managed, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3200,6 +3259,72 @@ nonisolated extension Isobar_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if lhs._size != rhs._size {return false}
     if lhs._members != rhs._members {return false}
     if lhs._reachable != rhs._reachable {return false}
+    if lhs.each != rhs.each {return false}
+    if lhs.managed != rhs.managed {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_StoreMember: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreMember"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}reachable\0\u{1}leads\0\u{1}size\0\u{1}used\0\u{1}version\0\u{1}fault\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.reachable) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.leads) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self._size) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self._used) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.version) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.fault) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.reachable != false {
+      try visitor.visitSingularBoolField(value: self.reachable, fieldNumber: 2)
+    }
+    if self.leads != false {
+      try visitor.visitSingularBoolField(value: self.leads, fieldNumber: 3)
+    }
+    try { if let v = self._size {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._used {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
+    } }()
+    if !self.version.isEmpty {
+      try visitor.visitSingularStringField(value: self.version, fieldNumber: 6)
+    }
+    if !self.fault.isEmpty {
+      try visitor.visitSingularStringField(value: self.fault, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_StoreMember, rhs: Isobar_V1_StoreMember) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.reachable != rhs.reachable {return false}
+    if lhs.leads != rhs.leads {return false}
+    if lhs._size != rhs._size {return false}
+    if lhs._used != rhs._used {return false}
+    if lhs.version != rhs.version {return false}
+    if lhs.fault != rhs.fault {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

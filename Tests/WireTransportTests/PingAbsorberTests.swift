@@ -1,11 +1,14 @@
+import FleetModel
 import NIOCore
 import NIOEmbedded
+import NIOPosix
+import Synchronization
 import TestKit
 import Testing
 
-@testable import StateStoreEtcd
+@testable import WireTransport
 
-@Suite("PINGs of etcd")
+@Suite("PINGs of peers in Go")
 struct PingAbsorberTests {
     private static func frame(type: UInt8, flags: UInt8 = 0, _ payload: [UInt8]) -> [UInt8] {
         [0, 0, UInt8(payload.count), type, flags, 0, 0, 0, 0] + payload
@@ -32,6 +35,43 @@ struct PingAbsorberTests {
             }
             #expect(passed == Self.others.flatMap(\.self), "cut at \(cut)")
             #expect(answers == Self.answer + Self.answer, "cut at \(cut)")
+        }
+    }
+
+    @Test("do not cost a client its connection to a server of ours", .timeLimit(.minutes(1)))
+    func server() async throws {
+        let bound = Mutex<EndpointAddress?>(nil)
+        let server = try WireServer(
+            listen: EndpointAddress(host: "127.0.0.1", port: 0),
+            services: [],
+            onListening: { address in bound.withLock { $0 = address } }
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run() }
+            defer { group.cancelAll() }
+            let address = try await eventually("it listens") { bound.withLock { $0 } }
+            let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(host: address.host, port: address.port) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                    }
+                }
+            // More than swift-nio-http2 takes in 30 s.
+            let pings = 300
+            try await client.executeThenClose { inbound, outbound in
+                let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + Self.frame(type: 4, [])
+                try await outbound.write(ByteBuffer(bytes: preface))
+                for _ in 0..<pings { try await outbound.write(ByteBuffer(bytes: Self.ping)) }
+                var heard: [UInt8] = []
+                for try await part in inbound {
+                    heard += part.readableBytesView
+                    // Its own SETTINGS and what it says of the client's come before them.
+                    if heard.suffix(Self.answer.count) == Self.answer[...], heard.count >= pings * Self.answer.count {
+                        break
+                    }
+                }
+                #expect(heard.count >= pings * Self.answer.count, "the connection was dropped")
+            }
         }
     }
 

@@ -1,19 +1,19 @@
-import NIOCore
+package import NIOCore
 import NIOHTTP2
 
 /// Answers the peer's PING frames before the HTTP/2 handler counts them.
 ///
 /// grpc-go, and so etcd, sends a PING with nearly every DATA frame that it gets, to measure bandwidth. swift-nio-http2
 /// takes more than 200 of them in 30 s for an attack and drops the connection, and gRPC Swift has no setting for that:
-/// a client of etcd would lose its watches after about 200 calls. This handler stands between the socket (or TLS) and
+/// a client of etcd would lose its watches after about 200 calls, and a server its clients in Go. This handler stands between the socket (or TLS) and
 /// the HTTP/2 handler, answers PINGs itself, and passes everything else on to the letter. A peer that sends more than
 /// ``pingsMax`` in ``window`` is left to the HTTP/2 handler's own limit.
 ///
 /// Source of the frame's layout: RFC 9113, sections 4.1 and 6.7.
-final class PingAbsorber: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-    typealias OutboundOut = ByteBuffer
+package final class PingAbsorber: ChannelInboundHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias InboundOut = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
 
     static let pingsMax = 100_000
     static let window = TimeAmount.seconds(10)
@@ -26,22 +26,31 @@ final class PingAbsorber: ChannelInboundHandler {
     /// What came and is not yet understood: less than a frame's header, or less than a PING.
     private var held = ByteBuffer()
     /// Bytes of the present frame that are still to be passed on.
-    private var passing = 0
+    private var passing: Int
     private var windowStart = NIODeadline.uptimeNanoseconds(0)
     private var pings = 0
     private let now: () -> NIODeadline
 
-    init(now: @escaping () -> NIODeadline = { .now() }) { self.now = now }
+    /// What a client says before its first frame (RFC 9113, section 3.4).
+    private static let prefaceBytes = 24
 
-    /// Puts a handler in its place; for `channelDebuggingCallbacks.onCreateTCPConnection`.
-    static func install(in channel: any Channel) -> EventLoopFuture<Void> {
-        channel.eventLoop.makeCompletedFuture {
-            let http2 = try channel.pipeline.syncOperations.handler(type: NIOHTTP2Handler.self)
-            try channel.pipeline.syncOperations.addHandler(PingAbsorber(), position: .before(http2))
-        }
+    init(ofServer isServer: Bool = false, now: @escaping () -> NIODeadline = { .now() }) {
+        self.passing = isServer ? Self.prefaceBytes : 0
+        self.now = now
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    /// Puts a handler in its place; on the channel's event loop, when its HTTP/2 handler is there.
+    ///
+    /// - Parameters:
+    ///   - channel: The connection.
+    ///   - isServer: Whether the other end is the client, which begins with a preface.
+    /// - Throws: When there is no HTTP/2 handler.
+    package static func install(in channel: any Channel, ofServer isServer: Bool = false) throws {
+        let http2 = try channel.pipeline.syncOperations.handler(type: NIOHTTP2Handler.self)
+        try channel.pipeline.syncOperations.addHandler(PingAbsorber(ofServer: isServer), position: .before(http2))
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var read = self.unwrapInboundIn(data)
         self.held.writeBuffer(&read)
         var onward = context.channel.allocator.buffer(capacity: self.held.readableBytes)

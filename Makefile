@@ -12,7 +12,7 @@ FIRST_SEED  ?= 1
 SECONDS     ?= 180
 
 .PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
-	bench-report capacity-report chaos demo-check e2e-vllm evaluate clean
+	bench-report capacity-report chaos demo-check e2e-edge e2e-vllm evaluate clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,10 @@ bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
 
 e2e-vllm: build  ## Read a real vLLM: VLLM_SERVE names a program that serves a model on a port
 	testenv/e2e-vllm $(ISOBAR)
+
+e2e-edge: build $(PYTHON)  ## curl, h2load and httpx over TLS and HTTP/2, two regions over mutual TLS (apt: nghttp2-client)
+	$(PYTHON) -m pip install -q 'httpx[http2]==0.28.1'
+	$(PYTHON) testenv/e2e-edge $(ISOBAR)
 
 evaluate: build  ## Rewrite docs/evaluation.md (half an hour; goes on where it was): AZURE=trace.csv MOONCAKE=trace.jsonl
 	testenv/evaluate --isobar $(ISOBAR) --jobs $(JOBS) --azure $(AZURE) --mooncake $(MOONCAKE)

@@ -41,6 +41,7 @@ struct Product {
     static let logging = Product(name: "Logging", package: "swift-log")
     static let nioCore = Product(name: "NIOCore", package: "swift-nio")
     static let nioEmbedded = Product(name: "NIOEmbedded", package: "swift-nio")
+    static let nioHPACK = Product(name: "NIOHPACK", package: "swift-nio-http2")
     static let nioHTTP2 = Product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let nioHTTP1 = Product(name: "NIOHTTP1", package: "swift-nio")
     static let nioSSL = Product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -221,9 +222,11 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel"],
-        products: [.nioCore, .nioPosix, .nioHTTP1, .deque, .logging, .lifecycle],
-        testUses: ["TestKit"],
-        testProducts: [.nioEmbedded]
+        products: [
+            .nioCore, .nioPosix, .nioHTTP1, .nioHTTP2, .nioHPACK, .nioTLS, .deque, .logging, .lifecycle,
+        ],
+        testUses: ["TestKit", "CertificateAuthority"],
+        testProducts: [.nioEmbedded, .nioSSL]
     ),
     Room(name: "WorkloadTraces", floor: .doors, pure: false, uses: ["FleetModel"]),
     Room(name: "StateStore", floor: .doors, testUses: ["TestKit"]),
@@ -251,7 +254,7 @@ let rooms: [Room] = [
         uses: ["FleetModel", "Exposition", "WireProtocol"],
         products: [.asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioSSL, .nioTLS, .x509],
         testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
-        testProducts: [.protobuf]
+        testProducts: [.nioPosix, .protobuf]
     ),
 
     // Programs

@@ -55,7 +55,7 @@ struct AccessRecord: Codable, Sendable {
         self.duration_seconds = summary.duration
         self.request_bytes = summary.requestBytes
         self.response_bytes = summary.bytes
-        self.traceparent = request[header: "traceparent"].map { String($0.prefix(64)) }
+        self.traceparent = open.trace?.text
     }
 }
 

@@ -19,6 +19,9 @@ final class Gateway: Sendable {
         /// Every request from its head to its end.
         var open: [UInt64: OpenRequest] = [:]
         var admission: Admission
+        var budget: RetryBudget
+        /// For the pools that allow it.
+        var hedges: [PoolName: HedgeMeter]
         /// Requests that wait in the proxy, and are to be told that something is new for them.
         var woken: [UInt64] = []
         var counts = GatewayCounts()
@@ -43,8 +46,6 @@ final class Gateway: Sendable {
     /// Whose request it is: tenants share the queue fairly.
     static let fairnessHeaders = ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"]
     static let defaultFlow = "default-flow"
-    /// Milliseconds until the client gives up: ours, and the one that Envoy sends upstream.
-    static let deadlineHeaders = ["x-isobar-deadline-ms", "x-envoy-expected-rq-timeout-ms"]
     /// The model that the client asked for, told to whoever is next.
     static let modelHeader = "x-gateway-model-name"
     static let droppedHeader = "x-llm-d-request-dropped-reason"
@@ -52,6 +53,8 @@ final class Gateway: Sendable {
     let configuration: GatewayConfiguration
     let clock: MonotonicClock
     let links: LinkCredentials?
+    /// How the model servers of pools with TLS are checked.
+    let trusts: [PoolName: UpstreamTrust]
     let logger: Logger
     /// Plans to be written to disk.
     let accepted = NewestWins<EncodedPlan>()
@@ -66,6 +69,7 @@ final class Gateway: Sendable {
         plan: Plan?,
         clock: MonotonicClock,
         links: LinkCredentials? = nil,
+        trusts: [PoolName: UpstreamTrust] = [:],
         logger: Logger,
         accessLog: AccessLog? = nil
     ) {
@@ -73,6 +77,7 @@ final class Gateway: Sendable {
         self.configuration = configuration
         self.clock = clock
         self.links = links
+        self.trusts = trusts
         self.logger = logger
         var router = Router(
             region: configuration.region,
@@ -86,6 +91,13 @@ final class Gateway: Sendable {
                 meter: DemandMeter(start: clock.now),
                 fence: PlanFence(held: plan?.version),
                 admission: Admission(settings: configuration.admission),
+                budget: RetryBudget(share: configuration.retryShare),
+                hedges: Dictionary(
+                    configuration.pools.compactMap { pool in
+                        pool.hedge.map { (pool.name, HedgeMeter(percentile: $0.percentile, share: $0.share)) }
+                    },
+                    uniquingKeysWith: { first, _ in first }
+                ),
                 waitsForAgentsUntil: plan == nil ? clock.now + Self.agentPatience : clock.now
             )
         )

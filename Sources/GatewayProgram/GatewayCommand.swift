@@ -22,14 +22,17 @@ package struct GatewayCommand: AsyncParsableCommand {
             The file:
               gateway: us-east-gw            # this replica's name
               region: us-east
-              listen: 127.0.0.1:8080         # clients: http://127.0.0.1:8080/v1
+              listen: 127.0.0.1:8080         # clients: http://127.0.0.1:8080/v1, HTTP/1.1 and HTTP/2
+              listenTLS:                     # what clients see; plain text without it
+                {certificate: web.crt, key: web.key}
+              listenPeers: 127.0.0.1:8443    # gateways of other regions, with `tls`
               admin: 127.0.0.1:8081          # /livez /readyz /metrics /v1/status
-              tls:                           # on every gRPC link; without it they are on loopback only
+              tls:                           # to hub, agents and peers; without it they are on loopback only
                 {certificate: gateway-us-east.crt, key: gateway-us-east.key, authority: ca.crt}
               hub: [127.0.0.1:7400]
               agents: [127.0.0.1:7501]       # of this region
               peers:                         # gateways of other regions
-                - {region: europe-west, address: 127.0.0.1:8180}
+                - {region: europe-west, address: 127.0.0.1:8543}
               planFile: /var/lib/isobar/us-east-gw.plan
               policy: ours                   # or nearest, round-robin
               accessLog: /var/log/isobar/access.jsonl   # or stdout; none without it
@@ -63,11 +66,27 @@ package struct GatewayCommand: AsyncParsableCommand {
                 named: configuration.region.text,
                 logger: logger
             )
+            if links == nil {
+                for peer in configuration.peers.values.joined() { try WireRefusal.check(peer, field: "peers") }
+            }
+            let front = try configuration.listenTLS.map { try ListenerCredentials(files: $0, logger: logger) }
+            var trusts: [PoolName: UpstreamTrust] = [:]
+            for pool in configuration.pools {
+                trusts[pool.name] = try pool.endpointTLS.map {
+                    try UpstreamTrust(
+                        authority: $0.authority,
+                        serverName: $0.serverName,
+                        usesHTTP2: pool.endpointProtocol == .http2,
+                        logger: logger
+                    )
+                }
+            }
             let gateway = Gateway(
                 configuration: configuration,
                 plan: Self.planOnDisk(configuration.planFile, logger),
                 clock: clock,
                 links: links,
+                trusts: trusts,
                 logger: logger,
                 accessLog: accessLog
             )
@@ -81,8 +100,7 @@ package struct GatewayCommand: AsyncParsableCommand {
             settings.drainTimeout = 4
             if let limit = configuration.maxBodyBytes { settings.bodyLimit = limit }
             let proxy = ProxyServer(
-                host: configuration.listen.host,
-                port: configuration.listen.port,
+                listeners: Self.listeners(configuration, front: front, links: links),
                 director: gateway,
                 settings: settings,
                 group: MultiThreadedEventLoopGroup.singleton,
@@ -92,7 +110,7 @@ package struct GatewayCommand: AsyncParsableCommand {
             var services: [any Service] = []
             let pages = AdminPages(
                 readiness: { gateway.readiness() },
-                metrics: { gateway.metrics(proxy.counters) },
+                metrics: { gateway.metrics(proxy.counters, front: front) },
                 documents: [
                     "/v1/status": { try AdminPages.json(gateway.status()) },
                     "/v1/snapshot": { try gateway.snapshot() },
@@ -103,11 +121,37 @@ package struct GatewayCommand: AsyncParsableCommand {
             }
             if let accessLog { services.append(accessLog) }
             if let links { services.append(links) }
+            if let front { services.append(front) }
+            for trust in trusts.values { services.append(trust) }
             services += hubs + agents
             services.append(GatewayLoop(gateway: gateway, hubs: hubs, agents: agents))
             services.append(proxy)
             return services
         }
+    }
+
+    private static func installer(_ front: ListenerCredentials) -> TLSInstaller {
+        { channel in try front.install(in: channel) }
+    }
+
+    /// Where clients connect, and where other gateways do.
+    ///
+    /// That a gateway has passed a request on is believed of those who have proved to be one. Without `tls` nobody can,
+    /// and then of this machine's own programs.
+    private static func listeners(
+        _ configuration: GatewayConfiguration,
+        front: ListenerCredentials?,
+        links: LinkCredentials?
+    ) -> [ProxyListener] {
+        let clients = ProxyListener(
+            configuration.listen,
+            tls: front.map(Self.installer),
+            trust: links == nil ? .loopback : .nobody
+        )
+        guard let peers = configuration.listenPeers, let links else { return [clients] }
+        return [
+            clients, ProxyListener(peers, tls: { channel in try links.installForPeer(in: channel) }, trust: .everybody),
+        ]
     }
 
     /// A damaged file is no reason not to serve: the hub sends the plan anew.

@@ -2,6 +2,7 @@ import ConfigurationFiles
 import FleetModel
 import ProgramShell
 import RequestRouting
+import WireTransport
 
 /// What `gateway.yaml` says.
 struct GatewayConfiguration: Sendable {
@@ -14,6 +15,11 @@ struct GatewayConfiguration: Sendable {
         /// The base model; requests for others want an adapter of it.
         var model: String?
         var rewrite = ModelRewrite()
+        /// Its model servers are called over TLS, and checked so; over plain text when `nil`.
+        var endpointTLS: EndpointTLS?
+        var endpointProtocol = HTTPVersion.http1
+        /// Second tries beside a first; none when `nil`.
+        var hedge: Hedge?
 
         /// Whether a request is under the path: `/qwen` has `/qwen` and `/qwen/v1`, not `/qwen2`.
         func contains(_ uri: String) -> Bool {
@@ -31,6 +37,27 @@ struct GatewayConfiguration: Sendable {
         }
     }
 
+    /// What the gateway speaks to whom it calls.
+    enum HTTPVersion: String, Sendable, CaseIterable {
+        case http1, http2
+    }
+
+    /// When requests of a pool may be executed twice.
+    struct Hedge: Sendable, Hashable {
+        /// Of the times to a first byte: a second try begins after it.
+        var percentile: Double
+        /// Second tries over requests.
+        var share: Double
+    }
+
+    /// How the model servers of a pool are checked.
+    struct EndpointTLS: Sendable, Hashable {
+        /// A PEM file with the authorities that are trusted; those of the system when `nil`.
+        var authority: String?
+        /// The name in their certificates, when it is not the host that is called.
+        var serverName: String?
+    }
+
     /// An InferenceObjective: a name that requests give, and its priority.
     struct Objective: Sendable {
         var name: String
@@ -45,14 +72,20 @@ struct GatewayConfiguration: Sendable {
     var region: RegionName
     /// Where clients connect (HTTP).
     var listen: EndpointAddress
+    /// The certificate that clients see; plain text when `nil`.
+    var listenTLS: ListenerFiles?
+    /// Where the gateways of other regions connect, over mutual TLS.
+    var listenPeers: EndpointAddress?
     var admin: EndpointAddress?
-    /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
+    /// Mutual TLS on every gRPC link and between gateways; plain text, on loopback only, when missing.
     var tls: LinkConfiguration?
     var hubs: [EndpointAddress]
     /// The agents of the region, whose samples decide between endpoints.
     var agents: [EndpointAddress]
     /// The gateways of other regions.
     var peers: [RegionName: [EndpointAddress]]
+    /// Those of them that are called over HTTP/2.
+    var streamingPeers: Set<EndpointAddress>
     /// Where the last good plan is kept.
     var planFile: String?
     var policy: RoutingPolicy
@@ -64,6 +97,8 @@ struct GatewayConfiguration: Sendable {
     var admission = AdmissionSettings()
     /// The longest body of a request, in bytes; the proxy's own when `nil`.
     var maxBodyBytes: Int?
+    /// Tries after the first over requests.
+    var retryShare = 0.2
 
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
@@ -71,8 +106,19 @@ struct GatewayConfiguration: Sendable {
         let region = try fields.required("region") { try RegionName($0) }
         self.region = region
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
+        self.listenTLS = try fields.mapping("listenTLS") { (tls) throws(ConfigurationError) in
+            ListenerFiles(
+                certificate: try tls.required("certificate") { $0 },
+                key: try tls.required("key") { $0 },
+                clientAuthority: try tls.optional("clientAuthority") { $0 }
+            )
+        }
+        self.listenPeers = try fields.optional("listenPeers") { try EndpointAddress(listening: $0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
+        if self.tls == nil, self.listenPeers != nil {
+            throw fields.error("listenPeers", "needs `tls`: only gateways of the fleet may connect there")
+        }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
         self.agents = try fields.list("agents") { try EndpointAddress($0) }
         let peers = try fields.mappings("peers") { (peer) throws(ConfigurationError) in
@@ -80,15 +126,22 @@ struct GatewayConfiguration: Sendable {
             guard peerRegion != region else {
                 throw peer.error("region", "is this gateway's own; peers are gateways of other regions")
             }
-            return (peerRegion, try peer.required("address") { try EndpointAddress($0) })
+            return (
+                region: peerRegion,
+                address: try peer.required("address") { try EndpointAddress($0) },
+                version: try peer.choice("protocol", default: HTTPVersion.http1)
+            )
         }
-        self.peers = Dictionary(grouping: peers, by: \.0).mapValues { $0.map(\.1) }
+        self.peers = Dictionary(grouping: peers, by: \.region).mapValues { $0.map(\.address) }
+        self.streamingPeers = Set(peers.filter { $0.version == .http2 }.map(\.address))
         self.planFile = try fields.optional("planFile") { $0 }
         self.policy = try fields.choice("policy", default: .ours)
         self.accessLog = try fields.optional("accessLog") { $0 }
         self.maxBodyBytes = try fields.integer("maxBodyBytes", in: 1...(1 << 40), default: nil)
         let waitingMax = try fields.integer("waitingMax", in: 1...1_000_000, default: nil)
         if let waitingMax { self.admission.waitingMax = waitingMax }
+        let retries = try fields.integer("retryPercent", in: 0...100, default: nil)
+        if let retries { self.retryShare = Double(retries) / 100 }
         self.objectives = try fields.mappings("objectives") { (objective) throws(ConfigurationError) in
             Objective(
                 name: try objective.required("name") { $0 },
@@ -106,7 +159,20 @@ struct GatewayConfiguration: Sendable {
                 path: trimmed,
                 objective: try pool.optional("objective") { $0 },
                 model: try pool.optional("model") { $0 },
-                rewrite: ModelRewrite(rules: try pool.mappings("rewrites", Self.rule))
+                rewrite: ModelRewrite(rules: try pool.mappings("rewrites", Self.rule)),
+                endpointTLS: try pool.mapping("endpointTLS") { (tls) throws(ConfigurationError) in
+                    EndpointTLS(
+                        authority: try tls.optional("authority") { $0 },
+                        serverName: try tls.optional("serverName") { $0 }
+                    )
+                },
+                endpointProtocol: try pool.choice("endpointProtocol", default: .http1),
+                hedge: try pool.mapping("hedge") { (hedge) throws(ConfigurationError) in
+                    Hedge(
+                        percentile: Double(try hedge.integer("percentile", in: 50...99, default: 95) ?? 95) / 100,
+                        share: Double(try hedge.integer("budgetPercent", in: 1...50, default: 5) ?? 5) / 100
+                    )
+                }
             )
         }
         self.pools = pools.sorted { $0.path.utf8.count > $1.path.utf8.count }
@@ -115,6 +181,11 @@ struct GatewayConfiguration: Sendable {
             throw fields.error("pools", "path \(twice.key) belongs to \(twice.value.count) pools; give each its own")
         }
         try fields.finish()
+    }
+
+    /// The region of a peer; `nil` for an address that is none.
+    func region(of peer: EndpointAddress) -> RegionName? {
+        self.peers.first { $0.value.contains(peer) }?.key
     }
 
     /// Reads one rule of an InferenceModelRewrite: of its targets either all have a weight or none.

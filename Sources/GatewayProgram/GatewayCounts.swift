@@ -37,6 +37,9 @@ struct GatewayCounts: Sendable {
     private(set) var drops: [DropKey: UInt64] = [:]
     private(set) var warmPicks: UInt64 = 0
     var rewrites: UInt64 = 0
+    /// Second tries beside a first, and those of them that answered before it.
+    var hedges: UInt64 = 0
+    var hedgesWon: UInt64 = 0
     var plansRefused: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
@@ -146,6 +149,13 @@ struct GatewayCounts: Sendable {
             help: "Choices of a target that had served the session, conversation or adapter before.",
             Double(self.warmPicks)
         )
+        page.single("isobar_gateway_hedges_total", .counter, help: "Second tries beside a first.", Double(self.hedges))
+        page.single(
+            "isobar_gateway_hedges_won_total",
+            .counter,
+            help: "Second tries that answered before the first.",
+            Double(self.hedgesWon)
+        )
         page.single(
             "isobar_gateway_model_rewrites_total",
             .counter,
@@ -214,11 +224,18 @@ extension ProxyCounters {
             self.requestsRefused
         )
         counter("retries", "Tries after the first of a request.", self.retries)
+        counter("hedges_asked", "Requests that waited long enough for a second try beside the first.", self.hedges)
+        counter("deadlines", "Requests answered with 504 because their own deadline passed.", self.deadlines)
         counter("stale_connections", "Kept connections that turned out to be closed.", self.staleConnections)
         counter("cuts", "Answers cut in the middle because the upstream died.", self.cuts)
         counter("cancellations", "Requests whose client went away before the end.", self.cancellations)
         counter("connections_refused", "Client connections over the limit.", self.connectionsRefused)
         gauge("requests_open", "Requests from their head to the end of their answer.", self.requestsInFlight)
+        counter("handshakes", "TLS handshakes of clients and peers that succeeded.", self.handshakes)
+        counter("handshakes_failed", "TLS handshakes that failed, were left or took too long.", self.handshakesFailed)
+        counter("http2_streams", "HTTP/2 streams begun.", self.streams)
+        counter("http2_faults", "HTTP/2 connections closed for a flood or a broken protocol.", self.http2Faults)
+        gauge("http2_streams_open", "HTTP/2 streams.", self.streamsOpen)
         gauge("connections_open", "Client connections.", self.connectionsOpen)
         gauge("upstream_connections_open", "Upstream connections, idle ones included.", self.upstreamOpen)
         gauge("upstream_connections_idle", "Upstream connections that wait for a request.", self.upstreamIdle)

@@ -1,11 +1,11 @@
-import AsyncHTTPClient
 import FleetModel
 import GossipTransport
 import Logging
-import NIOCore
+import NIOPosix
 import Observability
 import PlanStream
 import RequestRouting
+import ReverseProxy
 import ServiceLifecycle
 import Synchronization
 import WireProtocol
@@ -23,10 +23,6 @@ struct GatewayLoop: Service {
     let agents: [WireClient]
 
     func run() async throws {
-        var settings = HTTPClient.Configuration()
-        settings.timeout.connect = .seconds(1)
-        settings.connectionPool.retryConnectionEstablishment = false
-        let client = HTTPClient(configuration: settings)
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 let table = HubTable(HubSeats(hubs: self.hubs.count, gateway: self.gateway.configuration.gateway))
@@ -34,7 +30,7 @@ struct GatewayLoop: Service {
                 for agent in self.agents { group.addTask { await self.watcher(agent).run() } }
                 for (region, addresses) in self.gateway.configuration.peers {
                     for address in addresses {
-                        group.addTask { await self.probe(region, address, client).run() }
+                        group.addTask { await self.probe(region, address).run() }
                     }
                 }
                 group.addTask { await self.report() }
@@ -43,7 +39,6 @@ struct GatewayLoop: Service {
                 }
             }
         }
-        try await client.shutdown()
     }
 
     /// Holds a stream to one hub after another.
@@ -96,12 +91,17 @@ struct GatewayLoop: Service {
         )
     }
 
-    private func probe(_ region: RegionName, _ address: EndpointAddress, _ client: HTTPClient) -> PeerProbe {
+    private func probe(_ region: RegionName, _ address: EndpointAddress) -> PeerProbe {
         let gateway = self.gateway
         return PeerProbe(
             region: region,
             address: address,
-            client: client,
+            ping: PeerPing(
+                address: address,
+                path: Gateway.pingPath,
+                tls: gateway.probeTLS(to: address, in: region),
+                group: MultiThreadedEventLoopGroup.singleton
+            ),
             clock: gateway.clock,
             onResult: { gateway.probed(region, address, roundTrip: $0) }
         )

@@ -33,6 +33,7 @@ extension Gateway.State {
         }
         // Another try is no new work, and a request that was let in is not sent away.
         guard failed.isEmpty else {
+            guard self.budget.take(underWay: self.open.count, now: now) else { return self.drop(open, .retriesSpent) }
             return self.pick(open, now: now) ?? self.drop(open, .noEndpoints)
         }
         guard let fullness = self.router.fullness(of: open.request, now: now) else {

@@ -4,6 +4,7 @@ import Logging
 import Observability
 import RequestRouting
 import ReverseProxy
+import WireTransport
 
 // What the proxy asks the gateway for each request.
 
@@ -31,7 +32,10 @@ extension Gateway: ProxyDirector {
         let now = self.clock.now
         let opened = request.asked == 0 ? self.open(request, of: pool, now: now) : nil
         let (verdict, woken) = self.withState { state -> (Verdict, [UInt64]) in
-            if let opened { state.begin(opened, id: request.id, now: now) }
+            if let opened {
+                opened.trace = TraceContext(given: request[header: TraceContext.header], using: &state.dice)
+                state.begin(opened, id: request.id, now: now)
+            }
             let verdict = state.decide(request.id, failed: failed.map(\.address), now: now)
             return (verdict, state.takeWoken())
         }
@@ -41,6 +45,32 @@ extension Gateway: ProxyDirector {
         case .wait(let seconds): return .wait(seconds)
         case .drop(let reason, let retryAfter): return .answer(Self.refusal(reason, of: pool.name, retryAfter))
         }
+    }
+
+    /// Gateways of other regions are called over mutual TLS when this one has a certificate, model servers as their pool
+    /// says.
+    func tls(to target: EndpointAddress) -> TLSInstaller? {
+        if let links, let region = self.configuration.region(of: target) {
+            let usesHTTP2 = self.configuration.streamingPeers.contains(target)
+            return { channel in try links.install(in: channel, to: target, region: region, usesHTTP2: usesHTTP2) }
+        }
+        guard !self.trusts.isEmpty, let pool = self.withState({ $0.router.pool(of: target) }),
+            let trust = self.trusts[pool]
+        else { return nil }
+        return { channel in try trust.install(in: channel, to: target) }
+    }
+
+    /// The TLS of the probe of a peer, which speaks HTTP/1.1 to all of them.
+    func probeTLS(to peer: EndpointAddress, in region: RegionName) -> TLSInstaller? {
+        guard let links else { return nil }
+        return { channel in try links.install(in: channel, to: peer, region: region) }
+    }
+
+    func speaksHTTP2(to target: EndpointAddress) -> Bool {
+        if self.configuration.region(of: target) != nil { return self.configuration.streamingPeers.contains(target) }
+        let pools = self.configuration.pools.filter { $0.endpointProtocol == .http2 }
+        guard !pools.isEmpty, let pool = self.withState({ $0.router.pool(of: target) }) else { return false }
+        return pools.contains { $0.name == pool }
     }
 
     // MARK: What a request says
@@ -62,7 +92,7 @@ extension Gateway: ProxyDirector {
             }
         let served = rewritten ?? scan.model
         let isAdapter = pool.model != nil && served != nil && served != pool.model
-        let patience = Self.deadlineHeaders.lazy.compactMap { request[header: $0] }.first.flatMap(Double.init)
+        let deadline = RequestDeadline { request[header: $0] }
         return OpenRequest(
             request: PickRequest(
                 pool: pool.name,
@@ -76,7 +106,8 @@ extension Gateway: ProxyDirector {
             ),
             pool: pool,
             tenant: TextHash.of(Self.fairnessHeaders.lazy.compactMap { request[header: $0] }.first ?? Self.defaultFlow),
-            deadline: patience.flatMap { $0.isFinite && $0 >= 0 ? now + $0 / 1_000 : nil },
+            deadline: deadline.map { now + $0.seconds },
+            deadlineHeader: deadline?.header,
             model: scan.model,
             rewritten: rewritten,
             edit: rewritten.flatMap { model in
@@ -102,10 +133,10 @@ extension Gateway: ProxyDirector {
         var up: [ProxyHeader] = []
         if pick.isRemote { up.append(ProxyHeader(Self.clusterHeader, pick.cluster.text)) }
         if let model = open.model, !open.request.isHop { up.append(ProxyHeader(Self.modelHeader, model)) }
-        if let deadline = open.deadline, request[header: Self.deadlineHeaders[0]] != nil {
-            let left = max(0, deadline - self.clock.now) * 1_000
-            up.append(ProxyHeader(Self.deadlineHeaders[0], String(Int(left.rounded()))))
+        if let deadline = open.deadline, let header = open.deadlineHeader {
+            up.append(ProxyHeader(header.rawValue, header.text(of: deadline - self.clock.now)))
         }
+        if let trace = open.trace, !trace.isGiven { up.append(ProxyHeader(TraceContext.header, trace.text)) }
         var down: [ProxyHeader] = []
         if request[header: Self.explainHeader] == "1" {
             // A peer says itself which of its clusters took the request.
@@ -118,27 +149,61 @@ extension Gateway: ProxyDirector {
                 if let version = open.plan { down.append(ProxyHeader("x-isobar-plan", version.description)) }
             }
         }
+        let left = open.deadline.map { max(0, $0 - self.clock.now) }
+        let mayHedge = open.pool.hedge != nil && open.tries == 1 && !open.request.isHop
+        let limits = TryLimits(
+            deadline: left,
+            hedgeAfter: mayHedge ? self.withState { $0.hedges[open.request.pool]?.delay } : nil
+        )
         return .forward(
             ProxyTarget(address: pick.target),
             // A peer finds the pool by the path, as this gateway did; a model server does not know it.
             uri: pick.isRemote ? nil : open.pool.inside(request.uri),
             requestHeaders: up,
             responseHeaders: down,
-            edit: open.edit
+            edit: open.edit,
+            limits: limits
         )
+    }
+
+    /// A second try beside the first: at another target that is sound, and only while there are few of them.
+    func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision {
+        let now = self.clock.now
+        let chosen = self.withState { state -> Verdict? in
+            guard let open = state.open[request.id], open.rival == nil,
+                state.hedges[open.request.pool]?.take() ?? false
+            else { return nil }
+            open.request.failed.append(target.address)
+            defer { open.request.failed.removeLast() }
+            guard let pick = try? state.router.pick(open.request, now: now, using: &state.dice) else { return nil }
+            guard pick.need == .sound else {
+                state.router.finished(pick, .cancelled, now: now)
+                return nil
+            }
+            open.rival = pick
+            open.hedgedTo = pick.target
+            open.tries += 1
+            state.counts.picked(pick)
+            state.counts.hedges += 1
+            return .forward(open, pick)
+        }
+        guard case .forward(let open, let pick) = chosen else { return .wait(0) }
+        return self.forward(request, open, pick)
     }
 
     private static func refusal(_ reason: DropReason, of pool: PoolName, _ retryAfter: Int) -> ProxyAnswer {
         let headers = [
             ProxyHeader("retry-after", String(retryAfter)), ProxyHeader(self.droppedHeader, reason.rawValue),
         ]
-        let status = reason == .noEndpoints ? 503 : 429
+        let status = reason == .noEndpoints || reason == .retriesSpent ? 503 : 429
         let message =
             switch reason {
             case .noEndpoints:
                 "no endpoint of pool \(pool) can take a request; see the gateway's /v1/status"
             case .saturated: "pool \(pool) is full; try again in \(retryAfter) s"
             case .expired: "pool \(pool) had no room in time; try again in \(retryAfter) s"
+            case .retriesSpent:
+                "a try failed in pool \(pool), and too many requests are tried again already; try again in \(retryAfter) s"
             case .evicted: "pool \(pool) is full and requests of a higher priority came; try again in \(retryAfter) s"
             }
         return .error(status: status, code: reason.rawValue, message: message, headers: headers)
@@ -174,22 +239,32 @@ extension Gateway: ProxyDirector {
 
 extension Gateway.State {
     mutating func begin(_ open: OpenRequest, id: UInt64, now: Seconds) {
+        open.begunAt = now
         self.open[id] = open
+        self.budget.arrived()
+        self.hedges[open.request.pool]?.arrived()
         if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
         if open.rewritten != nil { self.counts.rewrites += 1 }
     }
 
     mutating func observed(_ outcome: ProxyOutcome, now: Seconds) {
-        guard let open = self.open[outcome.request], case .sent(let pick) = open.phase else { return }
+        guard let open = self.open[outcome.request], case .sent(let first) = open.phase else { return }
+        let isRival = open.rival?.target == outcome.target.address
+        let pick = isRival ? open.rival ?? first : first
         self.counts.observed(outcome.event, of: pick)
         if case .firstByte(_, let after) = outcome.event {
             self.router.began(pick)
-            open.timeToFirstByte = open.waited + after
+            open.timeToFirstByte = now - open.begunAt
+            open.lastPick = pick
+            if open.hedgedTo == outcome.target.address { self.counts.hedgesWon += 1 }
+            self.hedges[open.request.pool]?.began(after: after)
             self.counts.firstByte(open)
         }
         if outcome.event.isTerminal {
             self.router.finished(pick, PickOutcome(outcome.event, of: pick), now: now)
-            open.phase = .choosing
+            // Of two tries the other one goes on.
+            if !isRival { open.phase = open.rival.map { .sent($0) } ?? .choosing }
+            open.rival = nil
             self.release(now: now)
         }
     }
@@ -198,7 +273,7 @@ extension Gateway.State {
     mutating func end(_ id: UInt64, _ summary: ProxySummary, now: Seconds) -> OpenRequest? {
         guard let open = self.open.removeValue(forKey: id) else { return nil }
         self.admission.leave(id)
-        if let pick = open.openPick { self.router.finished(pick, .cancelled, now: now) }
+        for pick in [open.openPick, open.rival].compactMap(\.self) { self.router.finished(pick, .cancelled, now: now) }
         self.counts.ended(open, summary)
         return open
     }

@@ -113,11 +113,12 @@ extension Gateway {
         }
     }
 
-    func metrics(_ proxy: ProxyCounters) -> String {
+    func metrics(_ proxy: ProxyCounters, front: ListenerCredentials? = nil) -> String {
         let now = self.clock.now
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page)
+            front?.write(to: &page)
             if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_gateway_in_flight", .gauge, help: "Requests in flight.", Double(state.router.inFlight))
             if let (version, unconfirmed) = state.router.planInUse(now: now) {
@@ -136,6 +137,20 @@ extension Gateway {
                         unconfirmed
                     )
                 }
+            }
+            page.single(
+                "isobar_gateway_ejections_total",
+                .counter,
+                help: "Times that an address was ejected.",
+                Double(state.router.ejections)
+            )
+            page.family("isobar_gateway_endpoints_ejected", .gauge, help: "Endpoints of the region that are ejected.")
+            for pool in self.configuration.pools {
+                page.sample(
+                    "isobar_gateway_endpoints_ejected",
+                    ["pool": pool.name.description],
+                    Double(state.router.ejectedEndpoints(of: pool.name, now: now))
+                )
             }
             page.family("isobar_gateway_round_trip_seconds", .gauge, help: "To the gateways of another region.")
             for (region, seconds) in state.router.measuredRoundTrips.sorted(by: { $0.key < $1.key }) {

@@ -28,12 +28,17 @@ final class OpenRequest: @unchecked Sendable {
     let tenant: UInt64
     /// When its client gives up, on the gateway's clock.
     let deadline: Seconds?
+    /// The header by which it said so.
+    let deadlineHeader: RequestDeadline.Header?
+    var trace: TraceContext?
     /// The model that the client asked for.
     let model: String?
     /// The model that it gets instead.
     let rewritten: String?
     let edit: BodyEdit?
     let streams: Bool
+    /// When its head came, on the gateway's clock.
+    var begunAt: Seconds = 0
     var phase = Phase.choosing
     var waitsForRoom = false
     var tries = 0
@@ -41,6 +46,10 @@ final class OpenRequest: @unchecked Sendable {
     var waited: Seconds = 0
     /// Pauses because everything had failed it.
     var pauses = 0
+    /// The pick of a second try beside the one that was sent.
+    var rival: Pick?
+    /// Where a second try went, whatever became of it.
+    var hedgedTo: EndpointAddress?
     var lastPick: Pick?
     var plan: PlanVersion?
     var timeToFirstByte: Seconds?
@@ -51,6 +60,7 @@ final class OpenRequest: @unchecked Sendable {
         pool: GatewayConfiguration.Pool,
         tenant: UInt64,
         deadline: Seconds?,
+        deadlineHeader: RequestDeadline.Header?,
         model: String?,
         rewritten: String?,
         edit: BodyEdit?,
@@ -60,6 +70,7 @@ final class OpenRequest: @unchecked Sendable {
         self.pool = pool
         self.tenant = tenant
         self.deadline = deadline
+        self.deadlineHeader = deadlineHeader
         self.model = model
         self.rewritten = rewritten
         self.edit = edit

@@ -1,7 +1,6 @@
-import AsyncHTTPClient
 import FleetModel
-import NIOCore
 import Observability
+import ReverseProxy
 
 /// Asks a gateway of another region, again and again, whether it is there and how far away.
 struct PeerProbe: Sendable {
@@ -11,18 +10,22 @@ struct PeerProbe: Sendable {
 
     let region: RegionName
     let address: EndpointAddress
-    let client: HTTPClient
+    let ping: PeerPing
     let clock: MonotonicClock
     let onResult: @Sendable (Seconds?) -> Void
 
     /// Probes until cancelled.
     func run() async {
         var silent = 0
+        defer { self.ping.close() }
         while !Task.isCancelled {
-            let started = self.clock.now
+            var started = self.clock.now
             do {
-                let request = HTTPClientRequest(url: "http://\(self.address)\(Gateway.pingPath)")
-                _ = try await self.client.execute(request, timeout: .milliseconds(Int64(Self.deadline * 1_000)))
+                if try await self.ping.ask(deadline: Self.deadline) {
+                    // That was the way there as well: the next answer takes a round trip.
+                    started = self.clock.now
+                    _ = try await self.ping.ask(deadline: Self.deadline)
+                }
                 self.onResult(self.clock.now - started)
                 silent = 0
             } catch {

@@ -16,7 +16,8 @@ package struct AdmissionSettings: Hashable, Sendable {
     package init() {}
 }
 
-/// Why a request is not served; the words are a metric label, and those of llm-d's `x-llm-d-request-dropped-reason`.
+/// Why a request is not served; the words are a metric label, and but for one those of llm-d's
+/// `x-llm-d-request-dropped-reason`.
 package enum DropReason: String, Hashable, Sendable, CaseIterable {
     /// The queue is full, or so near to it that a share of requests is turned away.
     case saturated = "rejected-saturated"
@@ -26,6 +27,8 @@ package enum DropReason: String, Hashable, Sendable, CaseIterable {
     case evicted = "evicted-priority"
     /// No endpoint of the pool exists.
     case noEndpoints = "rejected-no-endpoints"
+    /// A try failed, and there were too many of them to try again: a word of our own.
+    case retriesSpent = "rejected-retry-budget"
 }
 
 /// A request that asks to wait.

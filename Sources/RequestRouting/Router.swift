@@ -42,6 +42,8 @@ package struct Router: Sendable {
     private var open: [UInt64: Bool] = [:]
     private var picksEver: UInt64 = 0
     private var turn = 0
+    /// Times that an address was ejected for what this gateway's own requests and probes say of it.
+    package private(set) var ejections: UInt64 = 0
 
     /// - Parameters:
     ///   - region: Where this gateway stands.
@@ -116,7 +118,10 @@ package struct Router: Sendable {
     /// Takes the result of a probe of another region's gateway: the round trip, or `nil` for no answer.
     package mutating func probed(_ region: RegionName, _ address: EndpointAddress, roundTrip: Seconds?, now: Seconds) {
         guard let peer = self.peerAt[address] else { return }
-        guard let roundTrip else { return self.peers[peer].health.probeFailed(now: now) }
+        guard let roundTrip else {
+            if !self.peers[peer].health.isEjected(now: now) { self.ejections += 1 }
+            return self.peers[peer].health.probeFailed(now: now)
+        }
         self.peers[peer].health.succeeded(now: now)
         // The least of the recent ones, rising slowly: waiting adds to a round trip, never takes from it.
         let before = self.roundTrips[region]
@@ -234,7 +239,10 @@ package struct Router: Sendable {
             let left = self.pools[pool].places[place].inFlight - 1
             self.pools[pool].places[place].inFlight = max(0, left)
         }
+        var isEjected = false
         func judge(_ health: inout TargetHealth) {
+            let wasEjected = health.isEjected(now: now)
+            defer { isEjected = !wasEjected && health.isEjected(now: now) }
             switch outcome {
             case .answered: health.succeeded(now: now)
             case .errored: health.errored(now: now)
@@ -247,6 +255,7 @@ package struct Router: Sendable {
         } else if let (pool, place) = self.find(pick) {
             self.pools[pool].places[place].local?.judge(pick.target, judge)
         }
+        if isEjected { self.ejections += 1 }
     }
 
     private func find(_ pick: Pick) -> (pool: Int, place: Int)? {

@@ -41,6 +41,18 @@ extension Router {
         } ?? 0
     }
 
+    /// Endpoints of the own region by pool that are ejected now.
+    package func ejectedEndpoints(of pool: PoolName, now: Seconds) -> Int {
+        self.pools.first { $0.pool == pool }?.places.reduce(0) { sum, place in
+            sum + (place.local?.endpoints.count { $0.health.isEjected(now: now) } ?? 0)
+        } ?? 0
+    }
+
+    /// The pool of a model server of the own region; `nil` for an address that is none.
+    package func pool(of endpoint: EndpointAddress) -> PoolName? {
+        self.pools.first { $0.places.contains { $0.local?.index(of: endpoint) != nil } }?.pool
+    }
+
     /// How full a pool is for requests of a band: the work that waits where they would go, over what a cluster holds
     /// back when it is full (``RoutingSettings/fullWait``); 1 is full.
     ///

@@ -2,8 +2,9 @@ import FleetModel
 
 /// What a gateway's own requests and probes say of one address.
 ///
-/// A failure ejects the address for a pause that doubles from failure to failure, and so do five answers in a row with
-/// an error of the server; one success readmits it. Requests are the surest probe there is: telemetry may be late, a
+/// A failure, such as a refused connection or no answer in time, ejects the address for a pause that doubles from
+/// failure to failure, and so do five answers in a row with an error of the server, or errors that are half of the
+/// answers of late; one success readmits it. Requests are the surest probe there is: telemetry may be late, a
 /// refused connection is not. After a pause the address takes part slowly at first.
 ///
 /// Errors also count as load for a while: a server that fails fast is never busy, and would draw every request to itself
@@ -15,6 +16,10 @@ struct TargetHealth: Sendable {
     static let probeEjection: Seconds = 2
     /// Errors in a row that eject: Envoy's `consecutive_5xx`.
     static let errorsInARow = 5
+    /// The share of answers with an error that ejects, of at least so many answers within about ``errorMemory``: errors
+    /// between good answers are no row.
+    static let errorShare = 0.5
+    static let answersMin = 10.0
     /// How long an error counts as load, in seconds.
     static let errorMemory: Seconds = 10
     /// How many running requests an error weighs as.
@@ -31,6 +36,9 @@ struct TargetHealth: Sendable {
     var startedAt: Seconds = -.infinity
     private var errors = 0.0
     private var erroredAt: Seconds = -.infinity
+    /// Answers of late, good and bad, fading as errors do.
+    private var answers = 0.0
+    private var answeredAt: Seconds = -.infinity
 
     func isEjected(now: Seconds) -> Bool { now < self.ejectedUntil }
 
@@ -59,8 +67,13 @@ struct TargetHealth: Sendable {
     /// It answered, with an error of its own (500 to 599).
     mutating func errored(now: Seconds) {
         self.errorsInARow += 1
-        guard self.errorsInARow >= Self.errorsInARow else { return self.remember(now: now) }
+        self.noteAnswer(now: now)
+        let errors = 1 + self.errors * decay(now - self.erroredAt, over: Self.errorMemory)
+        let isMostly = self.answers >= Self.answersMin && errors >= Self.errorShare * self.answers
+        guard self.errorsInARow >= Self.errorsInARow || isMostly else { return self.remember(now: now) }
         self.errorsInARow = 0
+        // What comes after the pause is judged by itself.
+        self.answers = 0
         self.failed(now: now)
     }
 
@@ -71,10 +84,16 @@ struct TargetHealth: Sendable {
     }
 
     mutating func succeeded(now: Seconds) {
+        self.noteAnswer(now: now)
         self.failures = 0
         self.errorsInARow = 0
         if self.isEjected(now: now) { self.startedAt = now }
         self.ejectedUntil = -.infinity
+    }
+
+    private mutating func noteAnswer(now: Seconds) {
+        self.answers = min(1_000, self.answers * decay(now - self.answeredAt, over: Self.errorMemory) + 1)
+        self.answeredAt = now
     }
 
     private mutating func remember(now: Seconds) {

@@ -1,8 +1,10 @@
+import DequeModule
 import FleetModel
 import Glibc
 import NIOCore
 
-/// A client's connection: carries out what ``Exchange`` says, for one request after the other.
+/// A client's connection of HTTP/1, or its stream on one of HTTP/2: carries out what ``Exchange`` says, for one request
+/// after the other.
 ///
 /// Reading is asked for, never automatic, so that neither side can send more than the other takes. A client that ends
 /// its side has gone, as for nginx, Envoy and Go: nothing is dearer than an answer that nobody reads.
@@ -11,14 +13,21 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     typealias OutboundOut = ByteBuffer
 
     private let worker: Worker
+    private let wire: ClientWire
     private var context: ChannelHandlerContext?
     private var output: MessageOutput?
+    /// The same, when this is a stream.
+    private(set) var stream: StreamOutput?
+    /// What came on the stream and was not taken yet.
+    private var parts: Deque<MessageReader<RequestHead>.Part> = []
     /// What came after the request that is served stays in it: at most one read, as no more is asked for.
     private var input: MessageReader<RequestHead>
     private var address: String?
     private var exchange: Exchange?
     private var proxied: ProxiedRequest?
     private var upstream: UpstreamConnection?
+    /// The connection of a second try.
+    private var rival: UpstreamConnection?
     private var isReadPending = false
     /// Between the first and the last message of one read: flushing upstream waits for the last.
     private var isInRead = false
@@ -26,6 +35,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private var isInUpstreamRead = false
     private var isClosing = false
     private var isSettling = false
+    /// A stream hands over what it has as soon as it is asked, so a read may be over while it is being asked for.
+    private var hasReadInSettling = false
     private var served = 0
     /// When the request that is served began.
     private var begunAt = NIODeadline.uptimeNanoseconds(0)
@@ -48,31 +59,41 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         /// The director is to be asked again, after so many pauses.
         case pause(Int)
         /// The upstream is to begin its answer.
-        case answer(attempt: Int)
+        case answer(attempt: Int, hasHedged: Bool)
         /// The client is to read what waits for it.
         case reader
         /// The client is to end its side.
         case closing
     }
 
-    init(worker: Worker) {
+    init(worker: Worker, wire: ClientWire) {
         self.worker = worker
+        self.wire = wire
         self.input = MessageReader(limit: worker.settings.headerLimit)
     }
 
+    var isStream: Bool { self.wire.isStream }
+
     /// Bytes that wait here for either side, the body kept for another try included.
     var bufferedBytes: Int {
-        let waiting = try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
-        return (waiting ?? 0) + (self.upstream?.bufferedBytes ?? 0) + (self.exchange?.replayBytes ?? 0)
+        // A stream has no such option, and holds no more than its watermark.
+        let options = self.isStream ? nil : self.context?.channel.syncOptions
+        let waiting = try? options?.getOption(.bufferedWritableBytes)
+        let upstreams = (self.upstream?.bufferedBytes ?? 0) + (self.rival?.bufferedBytes ?? 0)
+        return (waiting ?? 0) + upstreams + (self.exchange?.replayBytes ?? 0)
             + self.input.count
     }
 
     // MARK: Exchange
 
     private func begin(_ head: RequestHead) {
-        let admitted: AdmittedRequest
+        var admitted: AdmittedRequest
         do throws(Refusal) {
             admitted = try HeaderRules.admit(head, client: self.address, viaName: self.worker.settings.viaName)
+            // Nobody who goes in circles is helped by going on, whether or not his word counts.
+            if admitted.hops > self.worker.settings.maxHops { throw .loop(hops: admitted.hops) }
+            if self.wire.claims == .none { admitted.hops = 0 }
+            if self.isStream { admitted.keepAlive = false }
         } catch {
             return self.refuse(error, isHead: head.method == "HEAD")
         }
@@ -142,6 +163,17 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             if let end { self.upstream?.writeEnd(end.trailers) }
             self.upstream?.read()
         case .report(let outcome): self.report(outcome)
+        case .reportLoser(let outcome): self.worker.director.observe(outcome)
+        case .hedge(let target): self.hedge(besides: target)
+        case .connectRival(let target): self.connectRival(to: target)
+        case .sendRival(let head, let body):
+            self.rival?.write(head)
+            for bytes in body { self.rival?.write(body: bytes) }
+            self.rival?.writeEnd(nil)
+            self.rival?.flush()
+            self.rival?.read()
+        case .promoteRival: self.upstream = self.rival.take()
+        case .closeRival: self.rival.take()?.close()
         case .respond(let head): self.output?.write(head)
         case .endResponse(let trailers):
             self.output?.writeEnd(trailers)
@@ -153,7 +185,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             self.upstream.take()?.close()
         case .next: self.endExchange()
         case .close: self.closeGently()
-        case .cut(let reset): if reset { self.reset() } else { self.closeGently() }
+        case .cut(let reset): if reset || self.isStream { self.reset() } else { self.closeGently() }
         }
     }
 
@@ -210,6 +242,34 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.perform(self.exchange?.connected(reused: reused, now: .now()))
     }
 
+    private func hedge(besides target: ProxyTarget) {
+        guard let proxied else { return }
+        self.worker.counters.count { $0.hedges += 1 }
+        let decision = self.worker.director.hedge(proxied, besides: target)
+        self.perform(self.exchange?.hedged(decision, now: .now()))
+    }
+
+    private func connectRival(to target: ProxyTarget) {
+        let id = self.exchange?.id
+        func attach(_ upstream: UpstreamConnection) {
+            guard self.exchange?.id == id, self.exchange?.race?.rival.target == target, self.rival == nil else {
+                return upstream.release()
+            }
+            upstream.client = self
+            self.rival = upstream
+            self.perform(self.exchange?.rivalConnected(now: .now()))
+        }
+        if let upstream = self.worker.takeIdle(for: target.address) { return attach(upstream) }
+        self.worker.connect(to: target.address) { result in
+            switch result {
+            case .success(let upstream): attach(upstream)
+            case .failure(let failure):
+                guard self.exchange?.id == id, self.rival == nil else { return }
+                self.perform(self.exchange?.rivalFailed(failure, now: .now()))
+            }
+        }
+    }
+
     private func report(_ outcome: ProxyOutcome) {
         switch outcome.event {
         case .cut: self.worker.counters.count { $0.cuts += 1 }
@@ -232,13 +292,21 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             )
             self.worker.director.ended(proxied, summary)
         }
-        self.worker.counters.count { $0.requestsInFlight -= 1 }
+        self.worker.counters.count {
+            $0.requestsInFlight -= 1
+            if exchange.missedDeadline { $0.deadlines += 1 }
+        }
         if self.worker.isDraining { self.closeGently() }
     }
 
     // MARK: Upstream's news
 
-    func upstreamRead(_ part: MessageReader<ResponseHead>.Part) {
+    func upstreamRead(_ part: MessageReader<ResponseHead>.Part, from connection: UpstreamConnection) {
+        if connection === self.rival {
+            if case .head(let head) = part { return self.perform(self.exchange?.rivalHead(head, now: .now())) }
+            self.perform(self.exchange?.rivalWins(now: .now()))
+        }
+        if self.exchange?.holdsHead ?? false { self.beginAnswer() }
         switch part {
         case .head(let head):
             let status = head.status
@@ -260,18 +328,29 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         }
     }
 
+    /// The first byte of an answer whose head was kept back, or its end.
+    private func beginAnswer() {
+        self.perform(self.exchange?.abandonRival(now: .now()))
+        self.perform(self.exchange?.releaseHead())
+    }
+
     func upstreamReadBegan() { self.isInUpstreamRead = true }
 
     func upstreamReadComplete() {
         self.isInUpstreamRead = false
         self.output?.flush()
         if self.context?.channel.isWritable ?? false { self.upstream?.read() }
+        self.rival?.read()
         self.settle()
     }
 
     func upstreamWritabilityChanged() { self.readOn() }
 
-    func upstreamFailed(_ failure: ProxyFailure) {
+    func upstreamFailed(_ failure: ProxyFailure, of connection: UpstreamConnection) {
+        guard connection !== self.rival else {
+            self.rival = nil
+            return self.perform(self.exchange?.rivalFailed(failure, now: .now()))
+        }
         self.upstream = nil
         self.perform(self.exchange?.upstreamFailed(failure, now: .now()))
     }
@@ -293,10 +372,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.isSettling = true
         defer { self.isSettling = false }
         repeat {
-            self.takeParts()
-            self.upstream?.flush()
-        } while self.upstream?.needsFlush ?? false
-        self.readOn()
+            self.hasReadInSettling = false
+            repeat {
+                self.takeParts()
+                self.upstream?.flush()
+            } while self.upstream?.needsFlush ?? false
+            self.readOn()
+        } while self.hasReadInSettling
         self.rearm()
     }
 
@@ -327,7 +409,9 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch wait {
         case .nothing: return self.deadline = nil
         case .pause: self.deadline = self.pausedUntil
-        case .answer: self.deadline = .now() + .seconds(settings.responseTimeout)
+        case .answer:
+            let limit = NIODeadline.now() + .seconds(settings.responseTimeout)
+            self.deadline = self.exchange?.dueAt.map { min($0, limit) } ?? limit
         case .head, .body, .reader, .closing: self.deadline = .now() + .seconds(settings.clientTimeout)
         }
         self.worker.watch(self)
@@ -338,7 +422,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         guard let exchange else { return .head(served: self.served) }
         if exchange.stage == .paused { return .pause(self.pauses) }
         if !exchange.isRequestWhole, self.isReadPending { return .body }
-        if exchange.stage == .waiting { return .answer(attempt: self.attempt) }
+        if exchange.stage == .waiting { return .answer(attempt: self.attempt, hasHedged: exchange.hasHedged) }
         return self.context?.channel.isWritable ?? false ? .nothing : .reader
     }
 
@@ -347,7 +431,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         case .nothing: break
         case .head, .reader, .closing: self.closeNow()
         case .pause: self.resume()
-        case .answer: self.perform(self.exchange?.upstreamFailed(.responseTimeout, now: .now()))
+        case .answer: self.perform(self.exchange?.timeUp(now: .now()))
         case .body:
             let refusal = Refusal(
                 status: 408,
@@ -367,12 +451,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         guard !self.isClosing, let context else { return }
         self.isClosing = true
         self.output?.flush()
-        context.close(mode: .output, promise: nil)
+        if let stream { stream.finish() } else { context.close(mode: .output, promise: nil) }
         self.settle()
     }
 
     /// Resets the connection: what ends an answer that has no other end than the connection's.
     private func reset() {
+        if let stream { return stream.abort() }
         let options = self.context?.channel as? any SocketOptionProvider
         _ = options?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
         self.closeNow()
@@ -390,7 +475,8 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.output = MessageOutput(context)
+        if self.isStream { self.stream = StreamOutput(context) }
+        self.output = self.stream ?? MessageOutput(context)
         self.worker.add(self)
         if context.channel.isActive { self.opened(context) }
     }
@@ -405,6 +491,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         self.output = nil
+        self.stream = nil
         self.deadline = nil
         self.worker.remove(self)
     }
@@ -413,23 +500,36 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.isInRead = true
         // What comes after the last answer is only read to be dropped.
         guard !self.isClosing else { return }
-        self.input.take(self.unwrapInboundIn(data))
+        if !self.isStream { self.input.take(self.unwrapInboundIn(data)) }
         self.takeParts()
+    }
+
+    /// What has come on the stream is taken with the read that brought it.
+    func arrive(_ part: MessageReader<RequestHead>.Part) { self.parts.append(part) }
+
+    /// The stream brought what is no request.
+    func arrive(_ refusal: Refusal) {
+        if !self.isClosing { self.fail(refusal) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
         self.isInRead = false
         self.isReadPending = false
+        self.hasReadInSettling = self.isSettling
         self.settle()
     }
 
     /// Takes what has come of the request, and of the next one once the exchange of this one is over.
     private func takeParts() {
         do throws(WireError) {
-            while !self.isClosing, self.isFreeForMore, let part = try self.input.next() { self.take(part) }
+            while !self.isClosing, self.isFreeForMore, let part = try self.next() { self.take(part) }
         } catch {
             self.fail(Refusal(error))
         }
+    }
+
+    private func next() throws(WireError) -> MessageReader<RequestHead>.Part? {
+        self.isStream ? self.parts.popFirst() : try self.input.next()
     }
 
     /// The request turned out to be one that is not served.

@@ -30,6 +30,17 @@ struct Exchange {
         /// Send upstream: the head, what there is of the body, and the end if it has come.
         case send(RequestHead, [ByteBuffer], end: RequestEnd?)
         case report(ProxyOutcome)
+        /// The same for a try that lost a race: nobody went away.
+        case reportLoser(ProxyOutcome)
+        /// Ask the director for a second target, then call ``Exchange/hedged(_:now:)``.
+        case hedge(besides: ProxyTarget)
+        /// Connect for the second try, then call ``Exchange/rivalConnected(now:)``.
+        case connectRival(ProxyTarget)
+        /// Send the whole request on the second try's connection.
+        case sendRival(RequestHead, [ByteBuffer])
+        /// The second try's connection is the upstream's from here on.
+        case promoteRival
+        case closeRival
         /// Send the client the head of the answer.
         case respond(ResponseHead)
         /// Send the client the end of the answer.
@@ -78,18 +89,6 @@ struct Exchange {
         case over
     }
 
-    private struct Try {
-        let target: ProxyTarget
-        let number: Int
-        let start: NIODeadline
-        let uri: String?
-        let requestHeaders: [ProxyHeader]
-        let responseHeaders: [ProxyHeader]
-        let edit: BodyEdit?
-        var isReused = false
-        var mayRefresh = true
-    }
-
     let request: AdmittedRequest
     let id: UInt64
     private let limits: Limits
@@ -103,7 +102,14 @@ struct Exchange {
     /// The status of the answer that the client gets; 0 before there is one.
     private(set) var status = 0
     private var discarded = 0
-    private var current: Try?
+    var current: Try?
+    /// The head of an answer that is kept back.
+    var heldHead: ResponseHead?
+    /// The second try beside the current one.
+    var race: Race?
+    var hasHedged = false
+    /// Whether the request was given up because its own deadline had passed.
+    var missedDeadline = false
     private var failed: [ProxyTarget] = []
     private var owesContinue: Bool
     private var keepAlive: Bool
@@ -183,16 +189,8 @@ struct Exchange {
         case .wait(let seconds):
             self.stage = .paused
             return [.wait(seconds)]
-        case .forward(let target, let uri, let requestHeaders, let responseHeaders, let edit):
-            self.current = Try(
-                target: target,
-                number: self.failed.count + 1,
-                start: now,
-                uri: uri,
-                requestHeaders: requestHeaders,
-                responseHeaders: responseHeaders,
-                edit: edit
-            )
+        case .forward(let target, _, _, _, _, _):
+            self.current = Try(decision, number: self.failed.count + 1, start: now)
             self.stage = .connecting
             guard self.owesContinue else { return [.connect(target, fresh: false)] }
             self.owesContinue = false
@@ -242,9 +240,10 @@ struct Exchange {
 
     /// The client closed its side, or its connection died.
     mutating func clientGone(now: NIODeadline) -> [Action] {
+        let rest = self.abandonRival(now: now)
         let report = self.close(now: now) { .cancelled(bytes: $0.responseBytes, duration: $1) }
         self.stage = .over
-        return report.map { [.closeUpstream, .report($0)] } ?? []
+        return rest + (report.map { [.closeUpstream, .report($0)] } ?? [])
     }
 
     /// The client's request turned out to be malformed, or its body did not come in time.
@@ -271,6 +270,13 @@ struct Exchange {
         guard self.stage == .connecting, let current else { return [] }
         self.stage = .waiting
         self.current?.isReused = reused
+        let (head, body) = self.message(of: current)
+        if self.requestBytes > self.limits.replay { self.replay = nil }
+        return [.send(head, body, end: self.requestEnd), .report(self.outcome(of: current, .sent))]
+    }
+
+    /// What goes upstream for a try: the head, and what there is of the body.
+    func message(of current: Try) -> (head: RequestHead, body: [ByteBuffer]) {
         var head = self.request.head
         if let uri = current.uri { head.uri = uri }
         head.headers.set(current.requestHeaders)
@@ -281,15 +287,20 @@ struct Exchange {
                 head.headers.set("content-length", String(length + edit.growth))
             }
         }
-        if self.requestBytes > self.limits.replay { self.replay = nil }
-        return [.send(head, body, end: self.requestEnd), .report(self.outcome(of: current, .sent))]
+        return (head, body)
     }
 
     /// The connection could not be made, died, or gave no answer in time.
     mutating func upstreamFailed(_ failure: ProxyFailure, now: NIODeadline) -> [Action] {
         switch self.stage {
+        case .waiting where self.heldHead != nil && self.race?.head == nil:
+            // The upstream had begun its answer, as far as anybody knows: it is not asked again.
+            let pass = self.releaseHead()
+            return self.abandonRival(now: now) + pass + self.upstreamFailed(failure, now: now)
         case .connecting, .waiting:
-            if let current, current.isReused, current.mayRefresh, failure == .connectionClosed, self.replay != nil {
+            if let current, current.isReused, current.mayRefresh, failure == .connectionClosed, self.replay != nil,
+                self.heldHead == nil, self.race == nil
+            {
                 self.current?.isReused = false
                 self.current?.mayRefresh = false
                 self.stage = .connecting
@@ -307,8 +318,14 @@ struct Exchange {
     /// Whether an answer with this status could be dropped in favour of another try.
     func mayRetry(status: Int) -> Bool {
         (status == 502 || status == 503) && self.stage == .waiting && self.replay != nil
-            && self.failed.count + 1 < self.limits.tries
+            && (self.failed.count + 1 < self.limits.tries || self.race?.head != nil)
     }
+
+    /// Whether what was sent so far could be sent again.
+    var mayReplay: Bool { self.replay != nil }
+
+    /// Tries that have failed.
+    var triesSoFar: Int { self.failed.count }
 
     /// The upstream answered with a status that is to be tried elsewhere.
     mutating func retry(status: Int, now: NIODeadline) -> [Action] {
@@ -320,6 +337,17 @@ struct Exchange {
         guard self.stage == .waiting, let current else { return [] }
         // Nobody asked for another protocol: `Upgrade` is not passed on.
         guard head.status != 101 else { return self.upstreamFailed(.malformedResponse, now: now) }
+        let report = Action.report(self.outcome(of: current, .head(status: head.status, after: now - current.start)))
+        guard !current.limits.holdsHead else {
+            self.heldHead = head
+            return [report]
+        }
+        return self.pass(head) + [report]
+    }
+
+    /// The answer goes to the client from here on.
+    mutating func pass(_ head: ResponseHead) -> [Action] {
+        guard let current else { return [] }
         self.stage = .answering
         self.replay = nil
         self.status = head.status
@@ -332,10 +360,14 @@ struct Exchange {
         )
         self.endsWithConnection = response.endsWithConnection
         if response.endsWithConnection { self.keepAlive = false }
-        return [
-            .respond(response.head),
-            .report(self.outcome(of: current, .head(status: self.status, after: now - current.start))),
-        ]
+        return [.respond(response.head)]
+    }
+
+    /// Another try is the current one, and its answer has this head.
+    mutating func take(over rival: Try, head: ResponseHead?) {
+        if let current { self.failed.append(current.target) }
+        self.current = rival
+        self.heldHead = head
     }
 
     /// A piece of the answer's body has arrived.
@@ -370,8 +402,16 @@ struct Exchange {
         guard let current else { return [] }
         let report = self.close(now: now) { .failed(failure, duration: $1) }
         self.failed.append(current.target)
+        self.heldHead = nil
+        if let race, race.head != nil {
+            // The second try is already as far as the first was.
+            self.race = nil
+            self.take(over: race.rival, head: race.head)
+            return [.closeUpstream] + (report.map { [.report($0)] } ?? []) + [.promoteRival]
+        }
+        let rest = self.abandonRival(now: now)
         self.stage = .choosing
-        let actions: [Action] = [.closeUpstream] + (report.map { [.report($0)] } ?? [])
+        let actions = rest + [.closeUpstream] + (report.map { [.report($0)] } ?? [])
         if self.replay != nil, self.failed.count < self.limits.tries { return actions + [.direct(failed: self.failed)] }
         return actions + self.answer(self.unreachable(failure))
     }
@@ -387,7 +427,7 @@ struct Exchange {
     }
 
     /// Answers the client from here.
-    private mutating func answer(_ answer: ProxyAnswer) -> [Action] {
+    mutating func answer(_ answer: ProxyAnswer) -> [Action] {
         // Without `100 Continue` the client may or may not send its body: what follows cannot be told apart.
         if self.owesContinue, self.requestEnd == nil { self.keepAlive = false }
         self.status = answer.status
@@ -410,7 +450,7 @@ struct Exchange {
     }
 
     /// Takes the open try away and makes its only terminal outcome.
-    private mutating func close(
+    mutating func close(
         now: NIODeadline,
         _ event: (Exchange, Seconds) -> ProxyOutcome.Event
     ) -> ProxyOutcome? {
@@ -418,8 +458,37 @@ struct Exchange {
         return self.outcome(of: current, event(self, now - current.start))
     }
 
-    private func outcome(of current: Try, _ event: ProxyOutcome.Event) -> ProxyOutcome {
+    func outcome(of current: Try, _ event: ProxyOutcome.Event) -> ProxyOutcome {
         ProxyOutcome(request: self.id, number: current.number, target: current.target, event: event)
+    }
+}
+
+/// One try of a request, as the director wants it.
+struct Try {
+    let target: ProxyTarget
+    let number: Int
+    let start: NIODeadline
+    let uri: String?
+    let requestHeaders: [ProxyHeader]
+    let responseHeaders: [ProxyHeader]
+    let edit: BodyEdit?
+    let limits: TryLimits
+    var isReused = false
+    var mayRefresh = true
+
+    /// - Returns: `nil` for a decision to try nothing.
+    init?(_ decision: ProxyDecision, number: Int, start: NIODeadline) {
+        guard
+            case .forward(let target, let uri, let requestHeaders, let responseHeaders, let edit, let limits) = decision
+        else { return nil }
+        self.target = target
+        self.number = number
+        self.start = start
+        self.uri = uri
+        self.requestHeaders = requestHeaders
+        self.responseHeaders = responseHeaders
+        self.edit = edit
+        self.limits = limits
     }
 }
 

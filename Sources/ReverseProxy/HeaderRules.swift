@@ -202,6 +202,14 @@ extension Refusal {
         )
     }
 
+    static func loop(hops: Int) -> Refusal {
+        Refusal(
+            status: 508,
+            code: "loop_detected",
+            message: "The request has passed \(hops) gateways, so it goes round in a circle; look at their peers."
+        )
+    }
+
     static func notProxied(_ what: String) -> Refusal {
         Refusal(status: 501, code: "not_proxied", message: "This gateway does not proxy \(what).")
     }

@@ -24,11 +24,28 @@ package protocol ProxyDirector: Sendable {
 
     /// Whether an answer of 502 or 503, of which nothing has been passed on, is to be tried elsewhere.
     func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool
+
+    /// Chooses a second target for a request whose first has not begun to answer; both are executed until one does.
+    ///
+    /// A `.forward` opens a try like any other, and is closed like any other; anything else means that there is none.
+    func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision
+
+    /// Whether new connections to a target are of HTTP/2: by ALPN behind TLS, by prior knowledge without.
+    func speaksHTTP2(to target: EndpointAddress) -> Bool
+
+    /// The TLS of new connections to a target; plain text when `nil`.
+    func tls(to target: EndpointAddress) -> TLSInstaller?
 }
 
 extension ProxyDirector {
     /// An upstream that answers 502 or 503 has not begun the work: try another.
     package func shouldRetry(_ request: ProxiedRequest, status: Int) -> Bool { true }
+
+    package func hedge(_ request: ProxiedRequest, besides target: ProxyTarget) -> ProxyDecision { .wait(0) }
+
+    package func speaksHTTP2(to target: EndpointAddress) -> Bool { false }
+
+    package func tls(to target: EndpointAddress) -> TLSInstaller? { nil }
 
     package func wantsBody(_ request: ProxiedRequest) -> Bool { false }
 
@@ -138,12 +155,30 @@ package enum ProxyDecision: Hashable, Sendable {
         uri: String? = nil,
         requestHeaders: [ProxyHeader] = [],
         responseHeaders: [ProxyHeader] = [],
-        edit: BodyEdit? = nil
+        edit: BodyEdit? = nil,
+        limits: TryLimits = TryLimits()
     )
     /// Answer it here.
     case answer(ProxyAnswer)
     /// Ask again after so many seconds, or as soon as ``ProxyWaker/wake(_:)`` names the request.
     case wait(Seconds)
+}
+
+/// How long a try may go without a byte of its answer's body; times in seconds from its start.
+///
+/// With either of them the head of the answer is kept back until then, as it cannot be taken back once it is sent.
+package struct TryLimits: Hashable, Sendable {
+    /// Then the client is answered with 504 and the try is given up.
+    package var deadline: Seconds?
+    /// Then ``ProxyDirector/hedge(_:besides:)`` is asked.
+    package var hedgeAfter: Seconds?
+
+    package init(deadline: Seconds? = nil, hedgeAfter: Seconds? = nil) {
+        self.deadline = deadline
+        self.hedgeAfter = hedgeAfter
+    }
+
+    var holdsHead: Bool { self.deadline != nil || self.hedgeAfter != nil }
 }
 
 /// One replacement in the beginning of a request's body.
@@ -281,6 +316,8 @@ package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
     case connectTimeout
     /// Closed or reset by the upstream.
     case connectionClosed
+    /// The address was reached, and no TLS came about: it is plain text, or its certificate is not one to trust.
+    case handshakeFailed
     /// No head of an answer within ``ProxySettings/responseTimeout``.
     case responseTimeout
     /// What came was not HTTP/1.
@@ -293,6 +330,7 @@ package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
         case .connectionRefused: "connection_refused"
         case .connectTimeout: "connect_timeout"
         case .connectionClosed: "connection_closed"
+        case .handshakeFailed: "handshake_failed"
         case .responseTimeout: "response_timeout"
         case .malformedResponse: "malformed_response"
         case .status(let status): "status_\(status)"

@@ -14,12 +14,12 @@ package struct ProxyBindError: Error, CustomStringConvertible {
     }
 }
 
-/// The gateway's HTTP/1.1 data plane: accepts clients, asks the director, moves bytes.
+/// The gateway's data plane, HTTP/1.1 and HTTP/2: accepts clients, asks the director, moves bytes.
 ///
 /// A client's connection and the upstream connections that serve it live on one event loop, so nothing on the way
 /// of a byte locks, hops or suspends.
 package final class ProxyServer: Service {
-    private let address: EndpointAddress
+    private let listeners: [ProxyListener]
     private let settings: ProxySettings
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -38,17 +38,15 @@ package final class ProxyServer: Service {
     }
 
     /// - Parameters:
-    ///   - host: The address to listen on.
-    ///   - port: 0 for any that is free.
+    ///   - listeners: Where to take connections, and of which kind.
     ///   - director: Decides where requests go.
     ///   - settings: Limits and time-outs.
     ///   - group: The event loops that carry the traffic.
     ///   - waker: What the director asks to be asked again with; `nil` when it never answers ``ProxyDecision/wait(_:)``.
     ///   - logger: For start, stop and what went wrong with the listener; requests are not logged.
-    ///   - onListening: Called once, with the address that was bound.
+    ///   - onListening: Called once for each listener, in their order, with the address that was bound.
     package init(
-        host: String,
-        port: Int,
+        listeners: [ProxyListener],
         director: any ProxyDirector,
         settings: ProxySettings = ProxySettings(),
         group: any EventLoopGroup,
@@ -56,7 +54,7 @@ package final class ProxyServer: Service {
         logger: Logger,
         onListening: (@Sendable (EndpointAddress) -> Void)? = nil
     ) {
-        self.address = EndpointAddress(host: host, port: port)
+        self.listeners = listeners
         self.settings = settings
         self.group = group
         self.logger = logger
@@ -67,6 +65,7 @@ package final class ProxyServer: Service {
             let worker = Worker(
                 index: index,
                 maxClients: max(1, settings.maxConnections / loops.count),
+                maxHandshakes: max(1, settings.maxHandshakes / loops.count),
                 eventLoop: loop,
                 director: director,
                 settings: settings,
@@ -100,19 +99,30 @@ package final class ProxyServer: Service {
     ///
     /// - Throws: ``ProxyBindError`` if the port cannot be opened.
     package func run() async throws {
-        let listener = try await self.bind()
-        let bound = EndpointAddress(host: self.address.host, port: listener.localAddress?.port ?? self.address.port)
-        self.logger.info("proxy listens", metadata: ["address": "\(bound)"])
-        self.onListening?(bound)
+        var bound: [any Channel] = []
+        do {
+            for listener in self.listeners {
+                let channel = try await self.bind(listener)
+                bound.append(channel)
+                let port = channel.localAddress?.port ?? listener.address.port
+                let address = EndpointAddress(host: listener.address.host, port: port)
+                self.logger.info("proxy listens", metadata: ["address": "\(address)"])
+                self.onListening?(address)
+            }
+        } catch {
+            for channel in bound { channel.close(promise: nil) }
+            throw error
+        }
+        let channels = bound
         try await withTaskCancellationOrGracefulShutdownHandler {
-            try await listener.closeFuture.get()
+            for channel in channels { try await channel.closeFuture.get() }
         } onCancelOrGracefulShutdown: {
-            listener.close(promise: nil)
+            for channel in channels { channel.close(promise: nil) }
         }
         await self.drain()
     }
 
-    private func bind() async throws -> any Channel {
+    private func bind(_ listener: ProxyListener) async throws -> any Channel {
         let workers = Dictionary(uniqueKeysWithValues: self.shares.map { (ObjectIdentifier($0.loop), $0.worker) })
         let bootstrap = PeerSilence.options(limit: self.settings.clientTimeout)
             .reduce(ServerBootstrap(group: self.group)) { $0.childChannelOption($1.name, value: .init($1.value)) }
@@ -124,13 +134,13 @@ package final class ProxyServer: Service {
                 .childChannelOption(.autoRead, value: false)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try workers[ObjectIdentifier(channel.eventLoop)]?.value.accept(channel)
+                        try workers[ObjectIdentifier(channel.eventLoop)]?.value.accept(channel, from: listener)
                     }
                 }
-                .bind(host: self.address.host, port: self.address.port)
+                .bind(host: listener.address.host, port: listener.address.port)
                 .get()
         } catch {
-            throw ProxyBindError(address: self.address, reason: "\(error)")
+            throw ProxyBindError(address: listener.address, reason: "\(error)")
         }
     }
 

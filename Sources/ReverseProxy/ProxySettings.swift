@@ -40,8 +40,36 @@ package struct ProxySettings: Hashable, Sendable {
     package var maxConnections = 50_000
     /// How long exchanges in flight may take to finish at a graceful shutdown, in seconds.
     package var drainTimeout: Seconds = 30
+    /// How long a TLS handshake may take, in seconds.
+    package var handshakeTimeout: Seconds = 10
+    /// TLS handshakes under way at once; connections beyond it are closed at once and counted.
+    package var maxHandshakes = 1_024
+    /// How often a request that claims it may have passed gateways before it is taken for a loop.
+    package var maxHops = 8
+    package var http2 = HTTP2()
     /// The name that stands in `via`: the same for all gateways of a fleet, so that ``ProxiedRequest/hops`` counts them.
     package var viaName = "isobar"
 
     package init() {}
+
+    /// The limits of one HTTP/2 connection of a client.
+    package struct HTTP2: Hashable, Sendable {
+        /// Streams at once.
+        package var maxStreams = 128
+        /// What a client may send on one stream, and on all, before it is read, in bytes.
+        package var streamWindow = 256 << 10
+        package var connectionWindow = 4 << 20
+        /// Answers to PING and SETTINGS that a client that does not read may leave in memory.
+        package var maxControlFramesWaiting = 10_000
+        /// Within how many seconds the following are counted.
+        package var window: Seconds = 30
+        /// PING, SETTINGS and PRIORITY frames.
+        package var maxControlFrames = 30_000
+        /// Streams that the client resets: somebody who puts many users on one connection resets one for each who left.
+        package var maxResets = 1_000
+        /// Streams that end in an error of the protocol.
+        package var maxStreamErrors = 200
+
+        package init() {}
+    }
 }

@@ -1,7 +1,10 @@
+import DequeModule
 import FleetModel
 import NIOCore
 
 /// A connection to a model server: lent to one exchange at a time, kept between them.
+///
+/// Or a stream of one: lent to one exchange, and over with it.
 final class UpstreamConnection: ChannelInboundHandler, Impatient {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -20,8 +23,14 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     /// Clean so far, and to be kept when the read that is under way brings nothing more.
     private var isReleased = false
     private var isReadPending = false
+    /// Whose stream this is; `nil` for a connection of HTTP/1.
+    private let session: UpstreamSession?
+    private var hasSent = false
+    /// What came on the stream and was not taken yet.
+    private var parts: Deque<MessageReader<ResponseHead>.Part> = []
 
-    init(address: EndpointAddress, worker: Worker) {
+    init(address: EndpointAddress, worker: Worker, session: UpstreamSession? = nil) {
+        self.session = session
         self.address = address
         self.worker = worker
         self.input = MessageReader(limit: worker.settings.headerLimit)
@@ -31,11 +40,14 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     var isWritable: Bool { self.context?.channel.isWritable ?? false }
 
     var bufferedBytes: Int {
-        ((try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0) + self.input.count
+        // A stream holds no more than its window.
+        if self.session != nil { return 0 }
+        return ((try? self.context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0) + self.input.count
     }
     var needsFlush: Bool { self.output?.needsFlush ?? false }
 
     func write(_ head: RequestHead) {
+        self.hasSent = true
         self.input.isAnswerToHead = head.method == "HEAD"
         self.output?.write(head)
     }
@@ -57,6 +69,8 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     ///
     /// Not before the end of a read: what follows an answer in it would be taken for the answer to the next request.
     func release() {
+        // A stream ends by itself, if it has begun.
+        guard self.session == nil else { return self.hasSent ? self.client = nil : self.close() }
         guard self.reader == nil else { return self.isReleased = true }
         self.client = nil
         guard self.isActive else { return }
@@ -78,6 +92,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        if let session { return self.output = RequestOutput(context, scheme: session.scheme) }
         self.output = MessageOutput(context)
         self.worker.counters.count { $0.upstreamOpen += 1 }
     }
@@ -85,6 +100,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         self.output = nil
+        if let session { return session.ended() }
         self.worker.counters.count { $0.upstreamOpen -= 1 }
     }
 
@@ -95,16 +111,23 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
             self.reader = client
             client.upstreamReadBegan()
         }
-        self.input.take(self.unwrapInboundIn(data))
+        if self.session == nil { self.input.take(self.unwrapInboundIn(data)) }
         do throws(WireError) {
-            while let client = self.client, !self.isReleased, let part = try self.input.next() {
-                client.upstreamRead(part)
+            while let client = self.client, !self.isReleased, let part = try self.next() {
+                client.upstreamRead(part, from: self)
             }
         } catch {
             self.fail(.malformedResponse)
             return self.close()
         }
         if self.isReleased, !self.input.isEmpty { self.close() }
+    }
+
+    /// What has come on the stream is taken with the read that brought it.
+    func arrive(_ part: MessageReader<ResponseHead>.Part) { self.parts.append(part) }
+
+    private func next() throws(WireError) -> MessageReader<ResponseHead>.Part? {
+        self.session == nil ? try self.input.next() : self.parts.popFirst()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -115,7 +138,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
             self.release()
         }
         reader?.upstreamReadComplete()
-        if self.client == nil { self.read() }
+        if self.client == nil, self.session == nil { self.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -125,7 +148,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     func channelInactive(context: ChannelHandlerContext) {
         self.worker.forget(self)
         // The end of the connection may be the end of the answer.
-        if let client, let end = try? self.input.finish() { client.upstreamRead(end) }
+        if let client, let end = try? self.input.finish() { client.upstreamRead(end, from: self) }
         self.fail(.connectionClosed)
         self.reader.take()?.upstreamReadComplete()
     }
@@ -137,7 +160,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
 
     private func fail(_ failure: ProxyFailure) {
         guard let client = self.client.take(), !self.isReleased else { return }
-        client.upstreamFailed(failure)
+        client.upstreamFailed(failure, of: self)
     }
 }
 

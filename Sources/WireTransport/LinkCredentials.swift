@@ -23,6 +23,7 @@ package final class LinkCredentials: Service {
     private struct Question: Sendable {
         let certificates: [NIOSSLCertificate]
         let role: Role?
+        let name: String?
         let remote: String
         let promise: EventLoopPromise<NIOSSLVerificationResultWithMetadata>
         let onIdentity: @Sendable (Identity) -> Void
@@ -114,6 +115,24 @@ package final class LinkCredentials: Service {
         )
     }
 
+    /// The TLS handler of an HTTP connection that another gateway has opened.
+    func peerServerHandler(remote: String) -> NIOSSLServerHandler {
+        NIOSSLServerHandler(context: self.loaded.withLock { $0.peerServer }) { certificates, promise in
+            self.check(certificates, role: .gateway, remote: remote, promise: promise)
+        }
+    }
+
+    /// The TLS handler of an HTTP connection to the gateway of a region.
+    func peerClientHandler(remote: String, name: String, usesHTTP2: Bool) throws -> NIOSSLClientHandler {
+        try NIOSSLClientHandler(
+            context: self.loaded.withLock { usesHTTP2 ? $0.peerStreams : $0.peerClient },
+            serverHostname: nil,
+            customVerificationCallbackWithMetadata: { certificates, promise in
+                self.check(certificates, role: .gateway, name: name, remote: remote, promise: promise)
+            }
+        )
+    }
+
     /// Counts a refusal and says it in the log.
     func refuse(_ fault: LinkFault, remote: String, _ detail: String = "") {
         self.counts.refused(fault)
@@ -132,6 +151,7 @@ package final class LinkCredentials: Service {
     private func check(
         _ certificates: [NIOSSLCertificate],
         role: Role?,
+        name: String? = nil,
         remote: String,
         promise: EventLoopPromise<NIOSSLVerificationResultWithMetadata>,
         onIdentity: @escaping @Sendable (Identity) -> Void = { _ in }
@@ -139,6 +159,7 @@ package final class LinkCredentials: Service {
         let question = Question(
             certificates: certificates,
             role: role,
+            name: name,
             remote: remote,
             promise: promise,
             onIdentity: onIdentity
@@ -164,6 +185,7 @@ package final class LinkCredentials: Service {
                 fleet: fleet,
                 role: question.role
             )
+            if let name = question.name, identity.name != name { throw .wrongName }
             self.counts.shookHands()
             question.onIdentity(identity)
             // The peer's own certificate, which the calls on this connection go by; the rest has served its purpose.

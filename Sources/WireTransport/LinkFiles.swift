@@ -38,6 +38,10 @@ struct LoadedFiles: Sendable {
     let authorities: CertificateStore
     let server: NIOSSLContext
     let client: NIOSSLContext
+    /// The same for HTTP between gateways.
+    let peerServer: NIOSSLContext
+    let peerClient: NIOSSLContext
+    let peerStreams: NIOSSLContext
     /// The bytes of the files, to see that they have changed.
     let bytes: [[UInt8]]
 
@@ -45,22 +49,11 @@ struct LoadedFiles: Sendable {
     init(_ files: LinkFiles) throws(LinkFilesFault) {
         let paths = [files.certificate, files.key, files.authority]
         var bytes: [[UInt8]] = []
-        for path in paths { bytes.append(try Self.read(path)) }
-        let chain = try Self.certificates(bytes[0], file: files.certificate)
-        let trusted = try Self.certificates(bytes[2], file: files.authority)
-        let leaf = chain.parsed[0]
-        let key: NIOSSLPrivateKey
-        do {
-            key = try NIOSSLPrivateKey(bytes: bytes[1], format: .pem)
-            let parsed = try Certificate.PrivateKey(pemEncoded: String(decoding: bytes[1], as: UTF8.self))
-            guard parsed.publicKey == leaf.publicKey else {
-                throw LinkFilesFault(file: files.key, reason: "is not the key of \(files.certificate)")
-            }
-        } catch let fault as LinkFilesFault {
-            throw fault
-        } catch {
-            throw LinkFilesFault(file: files.key, reason: "holds no PEM private key")
-        }
+        for path in paths { bytes.append(try PEMFiles.read(path, fix: "issue certificates with `isobar pki`")) }
+        let chain = try PEMFiles.certificates(bytes[0], file: files.certificate)
+        let trusted = try PEMFiles.certificates(bytes[2], file: files.authority)
+        let leaf = chain.leaf
+        let key = try PEMFiles.key(bytes[1], file: files.key, of: leaf, in: files.certificate)
         do throws(LinkFault) {
             self.identity = try leaf.identity()
         } catch {
@@ -91,35 +84,14 @@ struct LoadedFiles: Sendable {
             client.applicationProtocols = ["h2"]
             self.server = try NIOSSLContext(configuration: server)
             self.client = try NIOSSLContext(configuration: client)
+            server.applicationProtocols = ["h2", "http/1.1"]
+            client.applicationProtocols = ["http/1.1"]
+            self.peerServer = try NIOSSLContext(configuration: server)
+            self.peerClient = try NIOSSLContext(configuration: client)
+            client.applicationProtocols = ["h2"]
+            self.peerStreams = try NIOSSLContext(configuration: client)
         } catch {
             throw LinkFilesFault(file: files.certificate, reason: "cannot be used for TLS: \(error)")
-        }
-    }
-
-    private static func read(_ path: String) throws(LinkFilesFault) -> [UInt8] {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            let reason = FileManager.default.fileExists(atPath: path) ? "cannot be read" : "no such file"
-            throw LinkFilesFault(file: path, reason: "\(reason); issue certificates with `isobar pki`")
-        }
-        return Array(data)
-    }
-
-    private struct Chain {
-        let certificates: [NIOSSLCertificate]
-        let parsed: [Certificate]
-        var sources: [NIOSSLCertificateSource] { self.certificates.map { .certificate($0) } }
-    }
-
-    private static func certificates(_ bytes: [UInt8], file: String) throws(LinkFilesFault) -> Chain {
-        do {
-            let certificates = try NIOSSLCertificate.fromPEMBytes(bytes)
-            let parsed = try certificates.map { try Certificate(derEncoded: try $0.toDERBytes()) }
-            guard !parsed.isEmpty else { throw LinkFilesFault(file: file, reason: "holds no certificate") }
-            return Chain(certificates: certificates, parsed: parsed)
-        } catch let fault as LinkFilesFault {
-            throw fault
-        } catch {
-            throw LinkFilesFault(file: file, reason: "holds no PEM certificate")
         }
     }
 }

@@ -93,7 +93,9 @@ package struct WireRefusal: Error, Hashable, CustomStringConvertible {
     package var description: String { "\(self.field): \(self.address): \(self.reason); \(self.fix)" }
 
     /// Plain text is for loopback only: off it, frames and plans could be read and forged.
-    static func check(_ address: EndpointAddress, field: String) throws(WireRefusal) {
+    ///
+    /// - Throws: A refusal for an address off loopback.
+    package static func check(_ address: EndpointAddress, field: String) throws(WireRefusal) {
         guard address.isLoopback else {
             throw WireRefusal(
                 field: field,

@@ -86,10 +86,17 @@ struct AdmissionFlowTests {
         try await World.with(Self.file, accessLog: folder.file("access.jsonl")) { world in
             try world.show(waiting: 0)
             let secret = #"{"model":"llama","stream":false,"messages":[{"role":"user","content":"my secret"}]}"#
-            _ = try await world.post(secret, headers: ["traceparent": "00-abc-def-01"])
+            _ = try await world.post(
+                secret,
+                headers: ["traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]
+            )
             try await eventually("the line is written") { world.gateway.accessLog?.written == 1 }
             let text = try String(contentsOfFile: folder.file("access.jsonl"), encoding: .utf8)
-            #expect(text.contains(#""status":200"#) && text.contains("00-abc-def-01") && !text.contains("secret"))
+            #expect(
+                text.contains(#""status":200"#)
+                    && text.contains("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                    && !text.contains("secret")
+            )
             #expect(text.contains(#""band":"batch""#) && text.contains(#""cluster":"us-east-a""#))
         }
     }

@@ -129,8 +129,7 @@ struct World: Sendable {
             _ bound: @escaping @Sendable (EndpointAddress) -> Void
         ) -> ProxyServer {
             ProxyServer(
-                host: "127.0.0.1",
-                port: 0,
+                listeners: [ProxyListener(EndpointAddress(host: "127.0.0.1", port: 0))],
                 director: director,
                 settings: settings,
                 group: MultiThreadedEventLoopGroup.singleton,

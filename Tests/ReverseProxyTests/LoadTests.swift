@@ -145,8 +145,7 @@ import Testing
     @Test func `a port that is taken is said so, with what to do`() async throws {
         let upstream = try await Upstream.start()
         let proxy = ProxyServer(
-            host: "127.0.0.1",
-            port: upstream.address.port,
+            listeners: [ProxyListener(EndpointAddress(host: "127.0.0.1", port: upstream.address.port))],
             director: ListDirector([]),
             group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })

@@ -21,11 +21,15 @@ final class Peer: Sendable {
         self.state = state
     }
 
-    static func connect(to address: EndpointAddress) async throws -> Peer {
+    static func connect(
+        to address: EndpointAddress,
+        tls: (@Sendable (any Channel) throws -> Void)? = nil
+    ) async throws -> Peer {
         let state = Watched(State())
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try tls?(channel)
                     try channel.pipeline.syncOperations.addHandler(Ear(state: state))
                 }
             }
@@ -36,6 +40,8 @@ final class Peer: Sendable {
     func send(_ text: String) {
         self.channel.writeAndFlush(ByteBuffer(string: text), promise: nil)
     }
+
+    func send(bytes: ByteBuffer) { self.channel.writeAndFlush(bytes, promise: nil) }
 
     /// Sends many bytes and counts those that the kernel took.
     func send(chunk: ByteBuffer, times: Int) {
@@ -109,7 +115,10 @@ final class Upstream: Sendable {
     }
 
     /// Listens on a free port; `halfOpen` lets a client's end of its side leave the connection open.
-    static func start(halfOpen: Bool = false) async throws -> Upstream {
+    static func start(
+        halfOpen: Bool = false,
+        tls: (@Sendable (any Channel) throws -> Void)? = nil
+    ) async throws -> Upstream {
         let peers = Watched<[Peer]>([])
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -117,6 +126,7 @@ final class Upstream: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let state = Watched(Peer.State())
+                    try tls?(channel)
                     try channel.pipeline.syncOperations.addHandler(Ear(state: state))
                     peers.update { $0.append(Peer(channel: channel, state: state)) }
                 }

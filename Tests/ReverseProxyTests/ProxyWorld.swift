@@ -23,10 +23,24 @@ final class ListDirector: ProxyDirector {
     let requestHeaders: [ProxyHeader]
     let record = Watched(Record())
 
-    init(_ addresses: [EndpointAddress], requestHeaders: [ProxyHeader] = []) {
+    private let streaming: Set<EndpointAddress>
+    private let upstreamTLS: @Sendable (EndpointAddress) -> TLSInstaller?
+
+    init(
+        _ addresses: [EndpointAddress],
+        requestHeaders: [ProxyHeader] = [],
+        streaming: Set<EndpointAddress> = [],
+        upstreamTLS: @escaping @Sendable (EndpointAddress) -> TLSInstaller? = { _ in nil }
+    ) {
+        self.streaming = streaming
+        self.upstreamTLS = upstreamTLS
         self.targets = addresses.map(ProxyTarget.init)
         self.requestHeaders = requestHeaders
     }
+
+    func speaksHTTP2(to target: EndpointAddress) -> Bool { self.streaming.contains(target) }
+
+    func tls(to target: EndpointAddress) -> TLSInstaller? { self.upstreamTLS(target) }
 
     func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
         guard let target = self.targets.first(where: { !failed.contains($0) }) else {
@@ -41,6 +55,15 @@ final class ListDirector: ProxyDirector {
     }
 
     func observe(_ outcome: ProxyOutcome) { self.record.update { $0.outcomes.append(outcome) } }
+}
+
+/// Answers every request itself, with the hops that it is told of.
+struct AnsweringDirector: ProxyDirector {
+    func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
+        .answer(ProxyAnswer(status: 200, body: "hops \(request.hops)."))
+    }
+
+    func observe(_ outcome: ProxyOutcome) {}
 }
 
 /// A proxy that runs on a port of its own.
@@ -63,7 +86,10 @@ struct ProxyWorld {
     static func with(
         _ upstreams: [EndpointAddress],
         requestHeaders: [ProxyHeader] = [],
+        listener: ProxyListener = ProxyListener(EndpointAddress(host: "127.0.0.1", port: 0)),
+        director other: (any ProxyDirector)? = nil,
         settings change: (inout ProxySettings) -> Void = { _ in },
+        upstreamTLS: @escaping @Sendable (EndpointAddress) -> TLSInstaller? = { _ in nil },
         _ body: (ProxyWorld) async throws -> Void
     ) async throws {
         var settings = ProxySettings()
@@ -71,13 +97,12 @@ struct ProxyWorld {
         // A busy machine must not look like an upstream that is out of reach.
         settings.connectTimeout = 30
         change(&settings)
-        let director = ListDirector(upstreams, requestHeaders: requestHeaders)
+        let director = ListDirector(upstreams, requestHeaders: requestHeaders, upstreamTLS: upstreamTLS)
         let bound = Watched<EndpointAddress?>(nil)
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let proxy = ProxyServer(
-            host: "127.0.0.1",
-            port: 0,
-            director: director,
+            listeners: [listener],
+            director: other ?? director,
             settings: settings,
             group: MultiThreadedEventLoopGroup.singleton,
             logger: logger,

@@ -4,27 +4,30 @@ import NIOCore
 ///
 /// So an answer is one write of one buffer, and the buffer serves the next answer.
 /// Writing to a channel may come back to whoever writes, so nothing here is held while the channel is called.
-final class MessageOutput {
+class MessageOutput {
     /// Memory beyond this is not kept for the next message, as thousands of idle streams would keep it.
     private static let keptCapacity = 8_192
 
     private let context: ChannelHandlerContext
     private var gathered = ByteBuffer()
     private var isChunked = false
-    private(set) var needsFlush = false
+    private var hasGathered = false
 
     init(_ context: ChannelHandlerContext) { self.context = context }
+
+    /// Whether something was written that is not on its way.
+    var needsFlush: Bool { self.hasGathered }
 
     func write(_ head: RequestHead) {
         self.isChunked = head.headers.contains(.transferEncoding)
         MessageWriter.write(head, to: &self.gathered)
-        self.needsFlush = true
+        self.hasGathered = true
     }
 
     func write(_ head: ResponseHead) {
         self.isChunked = head.headers.contains(.transferEncoding)
         MessageWriter.write(head, to: &self.gathered)
-        self.needsFlush = true
+        self.hasGathered = true
     }
 
     /// Writes a piece of a body as the last head wants it framed.
@@ -32,7 +35,7 @@ final class MessageOutput {
         let count = piece.readableBytes
         // A chunk of nothing would be the last.
         guard count > 0 else { return }
-        self.needsFlush = true
+        self.hasGathered = true
         if self.isChunked { MessageWriter.writeChunkSize(count, to: &self.gathered) }
         if count <= MessageWriter.copyLimit {
             piece.withUnsafeReadableBytes { _ = self.gathered.writeBytes($0) }
@@ -52,12 +55,12 @@ final class MessageOutput {
     func writeEnd(_ trailers: Fields?) {
         guard self.isChunked else { return }
         MessageWriter.writeLastChunk(trailers, to: &self.gathered)
-        self.needsFlush = true
+        self.hasGathered = true
     }
 
     func flush() {
-        guard self.needsFlush else { return }
-        self.needsFlush = false
+        guard self.hasGathered else { return }
+        self.hasGathered = false
         let bytes = self.pass()
         self.context.flush()
         // As a rule it was all sent, and the memory is ours alone again.

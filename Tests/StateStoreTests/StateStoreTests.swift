@@ -18,39 +18,38 @@ struct StoreBellTests {
     @Test("listeners may leave at any moment while it rings")
     func leaving() async throws {
         let bell = StoreBell()
-        let progress = Progress()
+        let hasEnded = Flag()
         // Threads of their own: a deadlock would be theirs, and this test would live to tell it.
         Thread.detachNewThread {
-            var seen = 0
-            while !progress.isOver.load(ordering: .relaxed) {
-                let round = progress.rounds.load(ordering: .acquiring)
-                if round > seen { bell.ring() }
-                seen = round
-            }
-        }
-        Thread.detachNewThread {
-            for round in 1...200 {
+            for _ in 0..<40 {
+                let (waiting, go, gone) = (
+                    DispatchSemaphore(value: 0), DispatchSemaphore(value: 0), DispatchSemaphore(value: 0)
+                )
                 let readers = (0..<20).map { _ in
-                    Task { for await _ in bell.rings() { progress.heard.add(1, ordering: .relaxed) } }
+                    Task { for await _ in bell.rings() { waiting.signal() } }
                 }
                 // Each begins with something to hear, and then waits.
-                while progress.heard.load(ordering: .relaxed) < 20 { sched_yield() }
+                for _ in readers { waiting.wait() }
                 for _ in 0..<50 { sched_yield() }
-                progress.rounds.store(round, ordering: .releasing)
+                Thread.detachNewThread {
+                    go.wait()
+                    bell.ring()
+                    gone.signal()
+                }
+                go.signal()
                 for reader in readers { reader.cancel() }
-                progress.heard.store(0, ordering: .relaxed)
+                gone.wait()
             }
-            progress.hasEnded.store(true, ordering: .relaxed)
+            hasEnded.set()
         }
-        defer { progress.isOver.store(true, ordering: .relaxed) }
-        try await eventually("all have left") { progress.hasEnded.load(ordering: .relaxed) }
+        try await eventually("all have left") { hasEnded.isSet }
         try await eventually("none is kept") { bell.listenerCount == 0 }
     }
 }
 
-private final class Progress: Sendable {
-    let isOver = Atomic(false)
-    let hasEnded = Atomic(false)
-    let heard = Atomic(0)
-    let rounds = Atomic(0)
+private final class Flag: Sendable {
+    private let flag = Atomic(false)
+
+    var isSet: Bool { self.flag.load(ordering: .relaxed) }
+    func set() { self.flag.store(true, ordering: .relaxed) }
 }

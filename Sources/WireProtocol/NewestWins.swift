@@ -13,6 +13,11 @@ package final class NewestWins<Value: Sendable>: Sendable {
     }
 
     private let state: Mutex<State>
+    /// Readers that have ended and have not been taken out yet.
+    ///
+    /// They have a lock of their own, inside which nothing is called: a reader ends while the runtime holds a lock of
+    /// the reader's task, and that is the lock for which a `yield` inside the other one may wait.
+    private let ended = Mutex<[UInt64]>([])
 
     package init(_ value: Value? = nil) { self.state = Mutex(State(current: value)) }
 
@@ -20,16 +25,15 @@ package final class NewestWins<Value: Sendable>: Sendable {
     package var current: Value? { self.state.withLock { $0.current } }
 
     /// How many readers there are.
-    package var readerCount: Int { self.state.withLock { $0.readers.count } }
+    package var readerCount: Int { self.withReaders { $0.readers.count } }
 
     /// How many values some reader was too slow to see.
     package var skipped: UInt64 { self.state.withLock { $0.skipped } }
 
     /// Replaces the value and wakes every reader.
     package func send(_ value: Value) {
-        // Inside the lock, so that no reader sees two values in the wrong order; yield only stores
-        // the value or resumes a task, it runs none of our code.
-        self.state.withLock { state in
+        // Inside the lock, so that no reader sees two values in the wrong order.
+        self.withReaders { state in
             state.current = value
             for reader in state.readers.values {
                 if case .dropped = reader.yield(value) { state.skipped += 1 }
@@ -40,15 +44,25 @@ package final class NewestWins<Value: Sendable>: Sendable {
     /// A stream of values for one reader; it ends when its task is cancelled.
     package func values() -> AsyncStream<Value> {
         let (stream, continuation) = AsyncStream.makeStream(of: Value.self, bufferingPolicy: .bufferingNewest(1))
-        let id = self.state.withLock { state in
+        let id = self.withReaders { state in
             state.readersEver += 1
             state.readers[state.readersEver] = continuation
             if let current = state.current { continuation.yield(current) }
             return state.readersEver
         }
-        continuation.onTermination = { [weak self] _ in
-            self?.state.withLock { state in _ = state.readers.removeValue(forKey: id) }
-        }
+        continuation.onTermination = { [weak self] _ in self?.ended.withLock { $0.append(id) } }
         return stream
+    }
+
+    /// The state without the readers that have ended.
+    private func withReaders<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        self.state.withLock { state in
+            let ended = self.ended.withLock { ended in
+                defer { ended = [] }
+                return ended
+            }
+            for id in ended { state.readers[id] = nil }
+            return body(&state)
+        }
     }
 }

@@ -1,6 +1,7 @@
 import FleetModel
 import Foundation
 import SwiftProtobuf
+import Synchronization
 import TestKit
 import Testing
 import WireProtocol
@@ -127,4 +128,42 @@ struct NewestWinsTests {
         }
         try await eventually("the reader is forgotten") { cell.readerCount == 0 }
     }
+
+    @Test("readers may leave at any moment while values are sent")
+    func leaving() async throws {
+        let cell = NewestWins(0)
+        let hasEnded = Flag()
+        // Threads of their own: a deadlock would be theirs, and this test would live to tell it.
+        Thread.detachNewThread {
+            for _ in 0..<40 {
+                let (waiting, go, gone) = (
+                    DispatchSemaphore(value: 0), DispatchSemaphore(value: 0), DispatchSemaphore(value: 0)
+                )
+                let readers = (0..<20).map { _ in
+                    Task { for await _ in cell.values() { waiting.signal() } }
+                }
+                // Each begins with something to hear, and then waits.
+                for _ in readers { waiting.wait() }
+                for _ in 0..<50 { sched_yield() }
+                Thread.detachNewThread {
+                    go.wait()
+                    cell.send(1)
+                    gone.signal()
+                }
+                go.signal()
+                for reader in readers { reader.cancel() }
+                gone.wait()
+            }
+            hasEnded.set()
+        }
+        try await eventually("all have left") { hasEnded.isSet }
+        try await eventually("none is kept") { cell.readerCount == 0 }
+    }
+}
+
+private final class Flag: Sendable {
+    private let flag = Atomic(false)
+
+    var isSet: Bool { self.flag.load(ordering: .relaxed) }
+    func set() { self.flag.store(true, ordering: .relaxed) }
 }

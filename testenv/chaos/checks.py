@@ -261,9 +261,12 @@ class Checks:
                 else: problems.append(f"{said}, and nothing on its way was broken")
         problems += [f"request {number} was never answered" for number in self.load.unanswered]
         self.answered = outcomes["answered"]
+        region = lambda line: self.world.processes[f"engine-{line['cluster']}"].host.region
+        self.remote = sum(1 for line in self.load.attempts.lines if line["outcome"] == "answered"
+                          and region(line) != self.world.processes[line["gateway"]].host.region)
         self.verdict(
             "no request that had not started was lost", problems,
-            f"{self.load.sent} requests, {outcomes['answered']} answered; sent again after their gateway was killed: "
+            f"{self.load.sent} requests, {outcomes['answered']} answered, {self.remote} of them by another region; sent again after their gateway was killed: "
             f"{excused['no answer']} without an answer, {excused['refused connection']} refused connections; "
             f"{excused['cut']} answers cut after they had begun; {excused['refusal']} refusals while no endpoint was reachable")
 
@@ -310,6 +313,7 @@ class Checks:
         problems = [f"this program failed: {fault}" for fault in self.world.faults]
         acked = sum(1 for line in self.operators.history.lines if line["call"] != "read" and line["outcome"] == "ok")
         if self.answered < 100: problems.append(f"only {self.answered} requests were answered")
+        if not self.remote: problems.append("no request was answered by another region")
         if acked < 20: problems.append(f"only {acked} writes were answered")
         for blackout in blackouts:
             self.verdict("losing every hub and the store costs nothing but freshness", blackout["problems"], blackout["said"])

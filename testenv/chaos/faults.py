@@ -4,7 +4,7 @@ import random, shutil, signal, subprocess, threading, time
 from world import FAKETIME, REGIONS
 
 KINDS = (
-    "kill", "kill engine", "kill gateway", "kill hub leader", "kill etcd leader", "end", "end hub leader",
+    "kill", "kill engine", "kill engines of a region", "kill gateway", "kill hub leader", "kill etcd leader", "end", "end hub leader",
     "pause", "pause engine", "pause gateway", "pause hub leader", "pause etcd leader",
     "isolate", "cut hub from store", "cut one way", "split regions", "split the middle",
     "full disk", "slow disk", "clock step",
@@ -74,6 +74,13 @@ class Breaker:
     def plan(self, fault):
         world, kind = self.world, fault.kind
         if kind == "kill": return self.kill, self.free(fault, world.of(fault.role))
+        if kind == "kill engines of a region":
+            region = fault.pick(REGIONS)[0]
+            engines = [process for process in world.of("engine") if process.host.region == region]
+            taken = [process for process in engines if process.busy.acquire(blocking=False)]
+            if len(taken) == len(engines): return self.kill, taken
+            for process in taken: process.busy.release()
+            return None, []
         if kind.endswith((" engine", " gateway")):
             verb, role = kind.split()
             return {"kill": self.kill, "pause": self.pause}[verb], self.free(fault, world.of(role))
@@ -94,20 +101,19 @@ class Breaker:
             if process.busy.acquire(blocking=False): return [process]
         return []
 
-    # One process; whoever picked it has its lock
+    # Processes; whoever picked them has their locks
 
     def kill(self, fault, targets, number=signal.SIGKILL):
-        process, = targets
         try:
             began = time.time()
-            process.end(number)
+            for process in targets: process.end(number)
             time.sleep(fault.length * fault.amount)
-            process.start()
-            process.await_ready()
+            for process in targets: process.start()
+            for process in targets: process.await_ready()
             known = self.down if number == signal.SIGKILL else self.ended
-            known.append((process, began, time.time()))
+            known += [(process, began, time.time()) for process in targets]
         finally:
-            process.busy.release()
+            for process in targets: process.busy.release()
 
     def end(self, fault, targets): self.kill(fault, targets, signal.SIGTERM)
 

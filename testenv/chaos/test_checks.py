@@ -283,14 +283,14 @@ class ChecksTest(unittest.TestCase):
         return not self.run_.checks.failed
 
     def test_a_run_in_which_something_happened(self):
-        self.run_.checks.answered = 100
+        self.run_.checks.answered, self.run_.checks.remote = 100, 1
         for number in range(20): self.run_.op("a", "write", number, number + 1, value=f"{number}")
         self.assertTrue(self.enough())
         self.run_.faults.append("an error of this program")
         self.assertFalse(self.enough())
 
     def test_a_run_in_which_nothing_happened(self):
-        self.run_.checks.answered = 0
+        self.run_.checks.answered = self.run_.checks.remote = 0
         self.assertFalse(self.enough())
 
     # The schedule

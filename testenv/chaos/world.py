@@ -263,12 +263,13 @@ pools:
 """)
         for name, host in doors.items():
             agents = ", ".join(f'"{sites[cluster].ip}:7000"' for cluster, region in clusters if region == host.region)
-            others = "\n".join(f'  - {{region: {other.region}, address: "{other.ip}:8080"}}'
+            others = "\n".join(f'  - {{region: {other.region}, address: "{other.ip}:8090"}}'
                                for other in doors.values() if other.region != host.region)
             self.program("gateway", name, host, f"""
 gateway: {name}
 region: {host.region}
 listen: "{host.ip}:8080"
+listenPeers: "{host.ip}:8090"
 admin: "{host.ip}:7001"
 tls: {self.tls("gateway-" + host.region)}
 hub: [{hub}]

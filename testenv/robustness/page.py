@@ -1,12 +1,15 @@
 """Sections of docs/robustness.md that scripts write: what stands between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-import datetime, os, platform, re
+import datetime, os, platform, re, subprocess
 
 
 class Section:
     def __init__(self, page, name, isobar):
         self.page, self.name, self.blocks = page, name, []
         build = "release" if "release" in isobar else "debug"
-        self.line(f"Written on {datetime.date.today()}: {os.cpu_count()} cores, {platform.machine()}, {build} build, everything on this one machine.")
+        commit = subprocess.run(
+            ["git", "log", "-1", "--format=%h", "--", "Sources"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
+        of = f" of {commit.stdout.strip()}" if commit.returncode == 0 and commit.stdout.strip() else ""
+        self.line(f"Written on {datetime.date.today()}: {os.cpu_count()} cores, {platform.machine()}, {build} build{of}, everything on this one machine.")
 
     def line(self, text): self.blocks.append(text)
 

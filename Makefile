@@ -12,7 +12,7 @@ FIRST_SEED  ?= 1
 MINUTES     ?= 60
 SECONDS     ?= 180
 
-.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-gossip bench-hub bench-pick \
 	bench-report capacity-report chaos demo-check e2e-clients e2e-edge e2e-faults e2e-gateway e2e-vllm evaluate robustness-report soak clean
 
 help:  ## List the targets
@@ -60,7 +60,11 @@ chaos: build  ## Break a whole fleet at random, under load, and check it (root):
 	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
-bench: $(addprefix bench-,pick solver telemetry agent seal hub store)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal gossip hub store)  ## Run every benchmark
+
+bench-gossip: build  ## 200 agents and three hubs over mutual TLS: processor, bytes, time of a change, and a flood
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
+	@testenv/bench-gossip --isobar $(ISOBAR) --bench .build-release/release/isobar-bench
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2

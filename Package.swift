@@ -186,10 +186,10 @@ let rooms: [Room] = [
         name: "GossipTransport",
         floor: .doors,
         pure: false,
-        uses: ["FleetModel", "WireProtocol"],
+        uses: ["Exposition", "FleetModel", "GossipCore", "WireProtocol"],
         products: [.grpcCore, .grpcProtobuf, .protobuf],
-        testUses: ["TestKit"],
-        testProducts: [.grpcInProcess]
+        testUses: ["CertificateAuthority", "TestKit", "WireTransport"],
+        testProducts: [.grpcInProcess, .logging]
     ),
     Room(
         name: "Observability",
@@ -293,8 +293,8 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipTransport",
-            "Observability", "ProgramShell", "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "Exposition", "EngineSignals", "EngineScraping", "GossipCore",
+            "GossipTransport", "Observability", "ProgramShell", "WireProtocol", "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .protobuf],
         testUses: ["TestKit"]
@@ -381,10 +381,11 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "EngineSignals", "EtcdCare", "EtcdProcess", "Exposition", "FleetModel", "FleetPlanning", "GossipCore",
-            "HubProgram", "Leadership", "Linearizability", "PlanStream", "ProcessKit", "RequestRouting", "StateStore",
-            "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol",
+            "GossipTransport", "HubProgram", "Leadership", "Linearizability", "PlanStream", "ProcessKit",
+            "RequestRouting", "StateStore", "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol",
+            "WireTransport",
         ],
-        products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
+        products: [.argumentParser, .grpcCore, .logging, .protobuf, .nioCore, .nioHTTP1, .nioPosix],
         isTested: false,
         isExecutable: true,
         exclude: ["count-allocations.c"],

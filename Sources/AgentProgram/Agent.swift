@@ -2,6 +2,7 @@ import EngineScraping
 import EngineSignals
 import Exposition
 import FleetModel
+import GossipCore
 import GossipTransport
 import Logging
 import Observability
@@ -15,17 +16,14 @@ final class Agent: Sendable {
     struct State {
         var observers: [PoolObserver]
         let poolOf: [EndpointAddress: Int]
-        /// Seals the frames of the incarnation.
-        var seal: FrameSeal?
-        var sequence: UInt64 = 0
         var lastSent: [PoolDigest] = []
         var lastSentAt: Seconds = -.infinity
         /// When a significant change was last looked for.
         var lastComparedAt: Seconds = -.infinity
-        var registration = Registration()
-        /// The newest frame that a hub has taken.
-        var accepted: FrameID?
+        /// When a hub last said that it holds a newer frame.
         var acceptedAt: Seconds?
+        /// Where other agents reach this one.
+        var address = ""
         var counts = AgentCounts()
     }
 
@@ -36,11 +34,12 @@ final class Agent: Sendable {
     let clock: MonotonicClock
     let links: LinkCredentials?
     let logger: Logger
-    /// To every hub replica: sealed once, the same bytes to each.
-    let frames = NewestWins<[UInt8]>()
+    /// The gossip's streams, to hubs and to agents that help, or are helped.
+    let streams: GossipStreams
     /// To the gateways of the region.
     let batches = NewestWins<[SampleBatch]>()
     private let state: Mutex<State>
+    private let meshEnd = Mutex<MeshAgent?>(nil)
 
     init(
         configuration: AgentConfiguration,
@@ -52,6 +51,7 @@ final class Agent: Sendable {
         self.clock = clock
         self.links = links
         self.logger = logger
+        self.streams = GossipStreams(now: { clock.now })
         var poolOf: [EndpointAddress: Int] = [:]
         for (index, pool) in configuration.pools.enumerated() {
             for endpoint in pool.endpoints { poolOf[endpoint] = index }
@@ -81,9 +81,9 @@ final class Agent: Sendable {
     func scraped(_ endpoint: EndpointAddress, _ result: Result<EngineReading, ScrapeFault>) {
         let now = self.clock.now
         let begun = ProcessorTime.ofThread
-        let (frame, fault) = self.state.withLock { state -> (DigestFrame?, ScrapeFault?) in
+        let (isSignificant, fault) = self.state.withLock { state -> (Bool, ScrapeFault?) in
             defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
-            guard let pool = state.poolOf[endpoint] else { return (nil, nil) }
+            guard let pool = state.poolOf[endpoint] else { return (false, nil) }
             var fault: ScrapeFault?
             switch result {
             case .success: state.counts.scrapes += 1
@@ -92,24 +92,13 @@ final class Agent: Sendable {
                 fault = failure == state.observers[pool][endpoint]?.lastFault ? nil : failure
             }
             state.observers[pool].take(result, from: endpoint, now: now)
-            return (self.frameIfSignificant(&state, now: now), fault)
+            return (self.isSignificant(&state, now: now), fault)
         }
         if let fault {
             // Once a kind of fault, not five times a second; the counter has them all.
             self.logger.warning("scrape failed", metadata: ["endpoint": "\(endpoint)", "reason": "\(fault)"])
         }
-        if let frame { self.send(frame) }
-    }
-
-    /// The time has come for a frame.
-    func beat() {
-        let now = self.clock.now
-        let begun = ProcessorTime.ofThread
-        let frame = self.state.withLock { state in
-            defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
-            return self.frame(&state, digests: state.observers.map { $0.digest(now: now) }, now: now)
-        }
-        if let frame { self.send(frame) }
+        if isSignificant { self.mesh?.hasChanged() }
     }
 
     /// Shows the gateways the newest readings.
@@ -140,95 +129,98 @@ final class Agent: Sendable {
         self.state.withLock { $0.counts.parseSeconds += seconds }
     }
 
-    /// Begins an incarnation.
-    ///
-    /// - Throws: ``SealFault`` for a key that is none.
-    func registered(_ registration: AgentRegistration) throws(SealFault) {
-        let seal = try FrameSeal(
-            cluster: self.configuration.cluster,
-            incarnation: registration.incarnation,
-            key: registration.key
-        )
-        self.state.withLock { state in
-            state.registration.given(registration.incarnation)
-            state.seal = seal
-            state.sequence = 0
-        }
-    }
-
-    /// A hub could not open a frame: its secret is not the one that the key was made of, so a new key is needed.
-    func couldNotBeOpened(_ id: FrameID) {
-        self.state.withLock { state in
-            state.registration.notOpened(id)
-            if state.registration.incarnation == nil { state.seal = nil }
-        }
-    }
-
-    /// A hub took a frame.
-    func accepted(_ id: FrameID) {
-        let now = self.clock.now
-        self.state.withLock { state in
-            state.registration.accepted(id)
-            state.accepted = id
-            state.acceptedAt = now
-            state.counts.accepted += 1
-        }
-    }
-
-    /// A hub dropped a frame.
-    func refused(_ id: FrameID, reason: String) {
-        let isSuperseded = self.state.withLock { state in
-            state.counts.refused += 1
-            return state.registration.refused(id, reason: reason)
-        }
-        guard isSuperseded else { return }
-        self.logger.error(
-            "another agent speaks under this name; registering again",
-            metadata: ["agent": "\(self.configuration.agent)", "frame": "\(id)"]
-        )
-    }
-
-    /// Whether frames can be sent, or a hub must be asked for an incarnation first.
-    var isRegistered: Bool { self.state.withLock { $0.registration.incarnation != nil } }
-
-    private func send(_ frame: DigestFrame) {
-        do {
-            let payload: [UInt8] = try Isobar_V1_Frame(frame).serializedBytes()
-            // The lock again, since two frames may be made at once: whoever is late has an older sequence and drops it.
-            let sealed = try self.state.withLock { state -> [UInt8]? in
-                guard state.registration.incarnation == frame.id.incarnation else { return nil }
-                return try state.seal?.seal(payload, sequence: frame.id.sequence)
-            }
-            guard let sealed else { return }
-            self.frames.send(sealed)
-            self.logger.debug("digest sent", metadata: ["frame": "\(frame.id)"])
-        } catch {
-            self.logger.debug("digest not sent", metadata: ["frame": "\(frame.id)", "reason": "\(error)"])
-        }
-    }
-
-    private func frameIfSignificant(_ state: inout State, now: Seconds) -> DigestFrame? {
-        guard now - max(state.lastSentAt, state.lastComparedAt) >= Self.shortestInterval else { return nil }
+    private func isSignificant(_ state: inout State, now: Seconds) -> Bool {
+        guard now - max(state.lastSentAt, state.lastComparedAt) >= Self.shortestInterval else { return false }
         state.lastComparedAt = now
-        let digests = state.observers.map { $0.digest(now: now) }
-        let isSignificant = digests.contains { digest in
+        return state.observers.map { $0.digest(now: now) }.contains { digest in
             digest.isSignificant(after: state.lastSent.first { $0.pool == digest.pool })
         }
-        return isSignificant ? self.frame(&state, digests: digests, now: now) : nil
+    }
+}
+
+// MARK: Gossip
+
+extension Agent: MeshAgentOwner {
+    /// This agent's end of the gossip; `nil` until a hub has given an incarnation.
+    var mesh: MeshAgent? { self.meshEnd.withLock { $0 } }
+
+    /// Where other agents reach this one, once it listens.
+    func listens(at bound: EndpointAddress) {
+        let address = self.configuration.address(boundTo: bound)
+        self.state.withLock { $0.address = address }
     }
 
-    private func frame(_ state: inout State, digests: [PoolDigest], now: Seconds) -> DigestFrame? {
-        guard let incarnation = state.registration.incarnation else { return nil }
-        state.sequence += 1
-        state.lastSent = digests
-        state.lastSentAt = now
-        state.counts.frames += 1
-        return DigestFrame(
-            id: FrameID(cluster: self.configuration.cluster, incarnation: incarnation, sequence: state.sequence),
-            region: self.configuration.region,
-            agent: self.configuration.agent,
-            interval: self.configuration.interval,
-            digests: digests
+    /// Begins an incarnation, or ends one.
+    ///
+    /// - Throws: ``SealFault`` for a key that is none.
+    func begin(_ registration: AgentRegistration) throws(SealFault) -> MeshAgent {
+        let configuration = self.configuration
+        var settings = GossipSettings()
+        settings.interval = configuration.interval
+        // A hub that is alone is reached when it answers: relays would bring it every frame twice.
+        settings.reachWanted = min(settings.reachWanted, configuration.hubs.count)
+        let mesh = try MeshAgent(
+            cluster: configuration.cluster,
+            region: configuration.region,
+            registration: registration,
+            settings: settings,
+            transport: self.streams,
+            owner: self,
+            now: { self.clock.now }
+        )
+        self.streams.introduce(
+            Introduction(
+                .agent(AgentID(registration.agent)),
+                name: configuration.agent.text,
+                region: configuration.region,
+                cluster: configuration.cluster,
+                proof: mesh.proof
+            )
+        )
+        self.state.withLock { $0.counts.registrations += 1 }
+        self.meshEnd.withLock { $0 = mesh }
+        return mesh
+    }
+
+    func payload(of frame: FrameID) -> [UInt8]? {
+        let now = self.clock.now
+        let begun = ProcessorTime.ofThread
+        let configuration = self.configuration
+        let (digests, address) = self.state.withLock { state -> ([PoolDigest], String) in
+            defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
+            let digests = state.observers.map { $0.digest(now: now) }
+            state.lastSent = digests
+            state.lastSentAt = now
+            return (digests, state.address)
+        }
+        var message = Isobar_V1_Frame(
+            DigestFrame(
+                id: frame,
+                region: configuration.region,
+                agent: configuration.agent,
+                interval: configuration.interval,
+                digests: digests
+            )
+        )
+        message.address = address
+        do {
+            return try message.serializedBytes()
+        } catch {
+            self.logger.error("digest not sent", metadata: ["frame": "\(frame)", "reason": "\(error)"])
+            return nil
+        }
+    }
+
+    func published(_ frame: FrameID) {
+        self.logger.debug("digest sent", metadata: ["frame": "\(frame)"])
+    }
+
+    func acknowledged(_ frame: FrameID, by hub: HubID, through: Peer) {
+        let now = self.clock.now
+        self.state.withLock { $0.acceptedAt = now }
+        self.logger.debug(
+            "digest accepted",
+            metadata: ["frame": "\(frame)", "hub": "\(hub)", "through": "\(through)"]
         )
     }
 }

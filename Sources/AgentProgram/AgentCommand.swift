@@ -21,7 +21,8 @@ package struct AgentCommand: AsyncParsableCommand {
               cluster: us-east-a
               region: us-east
               agent: us-east-a-0
-              listen: 127.0.0.1:7501     # gateways of this region (gRPC)
+              listen: 127.0.0.1:7501     # gateways of this region, and agents whose links are cut (gRPC)
+              advertise: 127.0.0.1:7501  # where those agents reach this one, when not where it listens
               admin: 127.0.0.1:7502      # /livez /readyz /metrics /v1/status
               tls:                       # on every gRPC link; without it they are on loopback only
                 {certificate: agent-us-east-a.crt, key: agent-us-east-a.key, authority: ca.crt}
@@ -59,9 +60,14 @@ package struct AgentCommand: AsyncParsableCommand {
             }
             let server = try WireServer(
                 listen: configuration.listen,
-                services: [SampleService(batches: agent.batches, now: { clock.now })],
+                services: [
+                    SampleService(batches: agent.batches, now: { clock.now }), GossipService(agent.streams),
+                ],
                 credentials: links,
-                onListening: { logger.info("agent listens", metadata: ["address": "\($0)"]) }
+                onListening: { address in
+                    agent.listens(at: address)
+                    logger.info("agent listens", metadata: ["address": "\(address)"])
+                }
             )
             var services: [any Service] = []
             let pages = AdminPages(

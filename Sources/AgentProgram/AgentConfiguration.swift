@@ -21,6 +21,8 @@ struct AgentConfiguration: Sendable {
     var agent: AgentName
     /// Where the gateways of the region get samples (gRPC).
     var listen: EndpointAddress
+    /// Where other agents reach this one, to have frames passed on.
+    var advertise: EndpointAddress?
     var admin: EndpointAddress?
     /// Mutual TLS on every gRPC link; plain text, on loopback only, when missing.
     var tls: LinkConfiguration?
@@ -39,6 +41,7 @@ struct AgentConfiguration: Sendable {
         self.region = try fields.required("region") { try RegionName($0) }
         self.agent = try fields.required("agent") { try AgentName($0) }
         self.listen = try fields.required("listen") { try EndpointAddress(listening: $0) }
+        self.advertise = try fields.optional("advertise") { try EndpointAddress($0) }
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.hubs = try fields.list("hub") { try EndpointAddress($0) }
@@ -74,6 +77,14 @@ struct AgentConfiguration: Sendable {
             }
         }
         try fields.finish()
+    }
+}
+
+extension AgentConfiguration {
+    /// Where other agents reach this one; empty when the file names only a wildcard, which is no address.
+    func address(boundTo bound: EndpointAddress) -> String {
+        if let advertise { return advertise.description }
+        return ["0.0.0.0", "::"].contains(bound.host) ? "" : bound.description
     }
 }
 

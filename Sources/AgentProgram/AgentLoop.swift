@@ -18,31 +18,42 @@ struct AgentLoop: Service {
     let hubs: [WireClient]
 
     func run() async throws {
-        let publishers = self.hubs.map(self.publisher)
         let agent = self.agent
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.scrape() }
                 group.addTask { await self.showSamples() }
-                group.addTask { await self.beat(publishers) }
-                for publisher in publishers { group.addTask { await publisher.run(frames: agent.frames) } }
+                group.addTask { await self.speak() }
+                for hub in self.hubs {
+                    group.addTask {
+                        await GossipTalk(agent.streams, withHubOver: "\(hub.address)").run(over: hub.client)
+                    }
+                }
+                group.addTask {
+                    await agent.streams.run { address, talk in await self.help(at: address, talk) }
+                }
             }
         }
     }
 
     /// The first hub to answer gives the incarnation and its key.
-    private func register(_ publishers: [DigestPublisher<WireClient.Transport>]) async -> AgentRegistration? {
+    private func register() async -> AgentRegistration? {
         let configuration = self.agent.configuration
         let logger = self.agent.logger
         return await withTaskGroup(of: AgentRegistration?.self) { group in
-            for publisher in publishers {
+            for hub in self.hubs {
                 group.addTask {
                     do {
-                        return try await publisher.register(
+                        return try await Registrar(client: hub.client).register(
                             cluster: configuration.cluster,
                             region: configuration.region,
                             agent: configuration.agent
-                        )
+                        ) { reason in
+                            logger.warning(
+                                "not registered yet",
+                                metadata: ["hub": "\(hub.address)", "reason": "\(reason)"]
+                            )
+                        }
                     } catch {
                         if !Task.isCancelled { logger.error("register refused", metadata: ["reason": "\(error)"]) }
                         return nil
@@ -55,6 +66,39 @@ struct AgentLoop: Service {
                 return registration
             }
             return nil
+        }
+    }
+
+    /// Speaks for the cluster: registers once, and again when the incarnation is worth nothing any more.
+    private func speak() async {
+        while !Task.isCancelled {
+            guard let registration = await self.register() else { return }
+            self.agent.logger.info(
+                "registered",
+                metadata: ["number": "\(registration.agent)", "incarnation": "\(registration.incarnation)"]
+            )
+            do throws(SealFault) {
+                let mesh = try self.agent.begin(registration)
+                guard let reason = await mesh.run() else { return }
+                self.agent.logger.error(
+                    "registering again",
+                    metadata: ["agent": "\(self.agent.configuration.agent)", "reason": "\(reason)"]
+                )
+            } catch {
+                self.agent.logger.error("the hub's key is none", metadata: ["reason": "\(error)"])
+            }
+            // Two agents of one name would take the incarnation from each other without end.
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
+    /// A connection to another agent, which passes frames on, for as long as it is needed.
+    private func help(at address: EndpointAddress, _ talk: GossipTalk) async {
+        do {
+            let relay = try WireClient(to: address, field: "relay", role: .agent, credentials: self.agent.links)
+            await relay.whileConnected { await talk.run(over: relay.client) }
+        } catch {
+            self.agent.logger.warning("relay not used", metadata: ["address": "\(address)", "reason": "\(error)"])
         }
     }
 
@@ -84,52 +128,10 @@ struct AgentLoop: Service {
         }
     }
 
-    private func beat(_ publishers: [DigestPublisher<WireClient.Transport>]) async {
-        // Two agents that start together do not beat together.
-        try? await Task.sleep(for: .seconds(Double.random(in: 0...1) * self.agent.configuration.interval))
-        while !Task.isCancelled {
-            if !self.agent.isRegistered {
-                // Frames name an incarnation, so they begin once a hub has given one.
-                guard let registration = await self.register(publishers) else { return }
-                do throws(SealFault) {
-                    try self.agent.registered(registration)
-                } catch {
-                    self.agent.logger.error("the hub's key is none", metadata: ["reason": "\(error)"])
-                }
-            }
-            self.agent.beat()
-            try? await Task.sleep(for: .seconds(self.agent.configuration.interval))
-        }
-    }
-
     private func showSamples() async {
         while !Task.isCancelled {
             self.agent.showSamples()
             try? await Task.sleep(for: .seconds(Self.samplePeriod))
-        }
-    }
-
-    private func publisher(_ hub: WireClient) -> DigestPublisher<WireClient.Transport> {
-        let agent = self.agent
-        let address = hub.address
-        return DigestPublisher(client: hub.client) { event in
-            switch event {
-            case .registered(let incarnation):
-                agent.logger.info("registered", metadata: ["hub": "\(address)", "incarnation": "\(incarnation)"])
-            case .accepted(let id):
-                agent.accepted(id)
-                agent.logger.debug("digest accepted", metadata: ["frame": "\(id)", "hub": "\(address)"])
-            case .refused(let id, let reason):
-                agent.refused(id, reason: reason)
-                if reason == SealFault.forged.description { agent.couldNotBeOpened(id) }
-                agent.logger.warning(
-                    "digest refused",
-                    metadata: ["frame": "\(id)", "hub": "\(address)", "reason": "\(reason)"]
-                )
-            case .lost(let reason, _):
-                agent.withState { $0.counts.streamsLost += 1 }
-                agent.logger.warning("hub stream lost", metadata: ["hub": "\(address)", "reason": "\(reason)"])
-            }
         }
     }
 }

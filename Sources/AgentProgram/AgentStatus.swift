@@ -1,6 +1,8 @@
 import EngineSignals
 import Exposition
 import FleetModel
+import GossipCore
+import GossipTransport
 import Observability
 import WireProtocol
 import WireTransport
@@ -9,10 +11,7 @@ import WireTransport
 struct AgentCounts: Sendable {
     var scrapes: UInt64 = 0
     var faults: [String: UInt64] = [:]
-    var frames: UInt64 = 0
-    var accepted: UInt64 = 0
-    var refused: UInt64 = 0
-    var streamsLost: UInt64 = 0
+    var registrations: UInt64 = 0
     /// Processor time spent on reading pages, and on what follows from them: learning, digests, samples.
     var parseSeconds: Seconds = 0
     var digestSeconds: Seconds = 0
@@ -21,7 +20,8 @@ struct AgentCounts: Sendable {
         bounds: [0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1, 1.5, 2]
     )
 
-    func write(to page: inout ExpositionWriter) {
+    /// Writes the counters; `mesh` has those of the gossip, once that has begun.
+    func write(to page: inout ExpositionWriter, mesh: AgentPusher.Counts?) {
         func counter(_ name: String, _ help: String, _ value: UInt64) {
             page.single("isobar_agent_\(name)_total", .counter, help: help, Double(value))
         }
@@ -30,10 +30,16 @@ struct AgentCounts: Sendable {
         for (code, count) in self.faults.sorted(by: { $0.key < $1.key }) {
             page.sample("isobar_agent_scrape_faults_total", ["reason": code], Double(count))
         }
-        counter("frames", "Digest frames made.", self.frames)
-        counter("frames_accepted", "Frames that a hub took.", self.accepted)
-        counter("frames_refused", "Frames that a hub dropped.", self.refused)
-        counter("hub_streams_lost", "Streams to a hub that ended.", self.streamsLost)
+        let mesh = mesh ?? AgentPusher.Counts()
+        counter("registrations", "Times that a hub gave an incarnation.", self.registrations)
+        counter("frames", "Digest frames made.", UInt64(mesh.published))
+        counter("frames_accepted", "Times that a hub said it holds a newer frame.", UInt64(mesh.acknowledged))
+        counter("frames_unanswered", "Frames that no hub acknowledged in time.", UInt64(mesh.unanswered))
+        counter("frames_relayed", "Frames given to relays.", UInt64(mesh.relayed))
+        counter("relays_done", "Frames of other agents passed on.", UInt64(mesh.helped))
+        page.family("isobar_agent_relays_refused_total", .counter, help: "Frames of others not passed on, by reason.")
+        page.sample("isobar_agent_relays_refused_total", ["reason": "no_hub_or_budget"], Double(mesh.refusedHelp))
+        page.sample("isobar_agent_relays_refused_total", ["reason": "not_its_own"], Double(mesh.refusedHops))
         page.family(
             "isobar_agent_processor_seconds_total",
             .counter,
@@ -72,12 +78,24 @@ struct AgentStatus: Codable, Sendable {
         var endpoints: [Endpoint]
     }
 
+    struct Hub: Codable, Sendable {
+        var hub: String
+        var is_reached: Bool
+        var round_trip_seconds: Double?
+    }
+
     var cluster: String
     var region: String
     var agent: String
-    var incarnation: UInt64?
+    /// The newest frame that a hub is known to hold, and since when.
     var accepted_frame: String?
     var accepted_age_seconds: Double?
+    /// Hubs that were ever met.
+    var hubs: [Hub]
+    /// Whether frames go through relays, since no hub answered the last one itself.
+    var is_relayed: Bool
+    /// Whether hubs have named agents that may pass frames on.
+    var knows_relays: Bool
     var gateways: Int
     var pools: [Pool]
 }
@@ -87,14 +105,20 @@ extension Agent {
         let now = self.clock.now
         let configuration = self.configuration
         let gateways = self.batches.readerCount
+        let mesh = self.mesh
+        let hubs = (mesh?.hubs ?? []).map { name, view in
+            AgentStatus.Hub(hub: name, is_reached: view.isReached, round_trip_seconds: view.roundTrip.minimum)
+        }
         return self.withState { state in
             AgentStatus(
                 cluster: configuration.cluster.text,
                 region: configuration.region.text,
                 agent: configuration.agent.text,
-                incarnation: state.registration.incarnation,
-                accepted_frame: state.accepted?.description,
+                accepted_frame: mesh?.acknowledged?.description,
                 accepted_age_seconds: state.acceptedAt.map { now - $0 },
+                hubs: hubs,
+                is_relayed: mesh?.isRelayed ?? false,
+                knows_relays: mesh?.knowsRelays ?? false,
                 gateways: gateways,
                 pools: state.observers.map { observer in
                     let digest = observer.digest(now: now)
@@ -140,9 +164,11 @@ extension Agent {
     func metrics() -> String {
         let now = self.clock.now
         let gateways = self.batches.readerCount
+        let (counts, openStreams) = (self.mesh?.counts, self.streams.openStreams)
         return self.withState { state in
             var page = ExpositionWriter()
-            state.counts.write(to: &page)
+            state.counts.write(to: &page, mesh: counts)
+            self.streams.counts.write(to: &page, openStreams: openStreams)
             if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_agent_gateways", .gauge, help: "Gateways that watch samples.", Double(gateways))
             let digests = state.observers.map { $0.digest(now: now) }

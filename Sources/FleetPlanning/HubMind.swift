@@ -17,6 +17,11 @@ package struct HubMind: Sendable {
 
     package var digests = DigestBoard()
     package var demand = DemandBoard()
+    /// The share of each cluster's capacity to plan with, 0 to 1: less after a silence that nobody vouches against. A
+    /// cluster that is not here has all of it.
+    package var shares: [ClusterName: Double] = [:]
+    /// Round trips between regions, as the links of the gossip measured them.
+    package var links = RoundTripMatrix()
     /// What the resources in force say.
     package var settings = FleetSettings()
     /// Plans only the pools that a resource declares.
@@ -84,7 +89,7 @@ package struct HubMind: Sendable {
         if now < self.awaitedUntil, !self.awaited.isSubset(of: views.map(\.frame.id.cluster)) { return nil }
         self.memory = self.memory.filter { pools.contains($0.key) }
 
-        let roundTrips = self.roundTrips(to: Set(views.map(\.frame.region)))
+        let roundTrips = self.roundTrips(to: Set(views.map(\.frame.region)), now: now)
         let links = SolverLinks(roundTrips: roundTrips)
         var next = Generation(
             plan: Plan(version: version, parent: parent, timeToLive: self.policy.timeToLive, pools: []),
@@ -105,7 +110,7 @@ package struct HubMind: Sendable {
             plan.objectives = self.settings.objectives[pool] ?? [:]
             next.plan.pools.append(plan)
             next.questions.append(question)
-            next.because.append(self.settings.because(of: pool, clusters: problem.clusters))
+            next.because.append(self.settings.because(of: pool, clusters: problem.clusters) + self.silences(members))
             next.overflow.append(Band.allCases.reduce(0) { $0 + answer.overflow[$1] })
         }
         return next
@@ -117,12 +122,34 @@ package struct HubMind: Sendable {
         let digest: PoolDigest
     }
 
-    private func roundTrips(to regions: Set<RegionName>) -> [RegionName: [RegionName: Seconds]] {
+    /// Who says how far two regions are from each other; each is asked when those before it cannot tell.
+    package enum RoundTripSource: String, Hashable, Sendable, CaseIterable {
+        /// Gateways of one of them, by their probes of the other.
+        case gateways
+        /// Links of the gossip between them.
+        case links
+        /// Coordinates, made of other links.
+        case coordinates
+    }
+
+    /// The round trip of two regions, in seconds, and who says so; `nil` when nobody can tell.
+    package func roundTrip(
+        from source: RegionName,
+        to target: RegionName,
+        now: Seconds
+    ) -> (seconds: Seconds, by: RoundTripSource)? {
+        if let measured = self.demand.roundTrip(from: source, to: target) { return (measured, .gateways) }
+        guard let known = self.links.roundTrip(source, target, now: now) else { return nil }
+        return (known.roundTrip, known.isMeasured ? .links : .coordinates)
+    }
+
+    private func roundTrips(to regions: Set<RegionName>, now: Seconds) -> [RegionName: [RegionName: Seconds]] {
         let all = regions.union(self.demand.regions)
         var roundTrips: [RegionName: [RegionName: Seconds]] = [:]
         for source in all {
             for target in all where source != target {
-                roundTrips[source, default: [:]][target] = self.demand.roundTrip(from: source, to: target)
+                roundTrips[source, default: [:]][target] =
+                    self.roundTrip(from: source, to: target, now: now)?.seconds
             }
         }
         return roundTrips
@@ -146,7 +173,9 @@ package struct HubMind: Sendable {
                     name: name,
                     region: member.view.frame.region,
                     state: self.state(of: member),
-                    capacity: member.digest.capacity.map { $0 * (self.settings.clusters[name]?.capacityScale ?? 1) },
+                    capacity: member.digest.capacity.map {
+                        $0 * (self.settings.clusters[name]?.capacityScale ?? 1) * self.share(of: name)
+                    },
                     servers: max(1, member.digest.endpointsReady),
                     unloadedTTFT: member.digest.unloadedTTFT,
                     queueScale: member.digest.queueScale,
@@ -158,6 +187,19 @@ package struct HubMind: Sendable {
             residency: self.settings.residency(of: pool),
             policy: policy
         )
+    }
+
+    /// Silence alone never takes all of a cluster's capacity.
+    package static let leastShare = 0.01
+
+    private func share(of cluster: ClusterName) -> Double { max(Self.leastShare, self.shares[cluster] ?? 1) }
+
+    /// What silence does to the members' capacity, in words.
+    private func silences(_ members: [Member]) -> [String] {
+        members.map(\.view.frame.id.cluster).filter { self.share(of: $0) < 1 }.map { cluster in
+            let percent = Int((self.share(of: cluster) * 100).rounded())
+            return "\(cluster) was silent: planned with \(percent) % of its capacity"
+        }
     }
 
     private func state(of member: Member) -> ClusterState {

@@ -68,6 +68,14 @@ package struct DemandBoard: Sendable {
         self.roundTrips[source]?[target] ?? self.roundTrips[target]?[source]
     }
 
+    /// Regions that answer: a gateway of them reports, or a gateway of another region reaches them.
+    package var vouched: Set<RegionName> {
+        self.entries.values.reduce(into: Set<RegionName>()) { regions, entry in
+            regions.insert(entry.report.region)
+            regions.formUnion(Set(entry.report.roundTrips.keys).subtracting(entry.report.unreachable))
+        }
+    }
+
     /// Regions that no reporting gateway of another region can reach.
     ///
     /// One voice is enough when it is the only one; with several, all must agree, so that one cut

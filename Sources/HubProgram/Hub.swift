@@ -76,8 +76,11 @@ final class Hub: Sendable {
     let causes: AsyncStream<String>
     private let cause: AsyncStream<String>.Continuation
     private let store: any StateStore
+    /// The gossip's streams, to agents and to other replicas.
+    let streams: GossipStreams
     private let state = Mutex(State())
     private let keys = Mutex<FrameKeys?>(nil)
+    private let meshEnd = Mutex<MeshHub?>(nil)
 
     init(
         name: String,
@@ -93,6 +96,7 @@ final class Hub: Sendable {
         self.links = links
         self.storeQuota = storeQuota
         self.logger = logger
+        self.streams = GossipStreams(now: { clock.now })
         // One place: a second cause while a plan is being made asks for the same thing.
         (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
     }
@@ -185,67 +189,101 @@ extension Hub: ReplicaAudience {
 
 // MARK: Agents
 
-extension Hub: DigestReceiver {
+extension Hub: AgentRegistry {
     func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
         let keys = try await self.frameKeys()
-        let incarnation = try await Incarnations(store: self.store).next(of: cluster)
+        let number = try await AgentNumbers(store: self.store).number(of: agent, in: cluster)
+        let next = try await Incarnations(store: self.store).next(of: cluster)
+        let incarnation = try StoredNumber.word(next, key: "incarnations/\(cluster)")
         self.logger.info(
             "agent registered",
             metadata: [
-                "cluster": "\(cluster)", "region": "\(region)", "agent": "\(agent)", "incarnation": "\(incarnation)",
+                "cluster": "\(cluster)", "region": "\(region)", "agent": "\(agent)", "number": "\(number)",
+                "incarnation": "\(incarnation)",
             ]
         )
-        return AgentRegistration(incarnation: incarnation, key: keys.key(of: cluster, incarnation: incarnation))
-    }
-
-    func open(_ sealed: [UInt8]) async throws -> OpenedFrame {
-        let keys = try await self.frameKeys()
-        do throws(SealFault) {
-            return try keys.open(sealed)
-        } catch {
-            self.state.withLock { $0.counts.sealsRefused[error, default: 0] += 1 }
-            // At debug: whoever floods the hub with forgeries shall not fill its log. The counter has every one.
-            self.logger.debug("frame not opened", metadata: ["reason": "\(error)"])
-            throw error
-        }
+        return keys.registration(of: cluster, agent: number, incarnation: incarnation)
     }
 
     /// Read once; it never changes while a hub runs.
-    private func frameKeys() async throws -> FrameKeys {
+    func frameKeys() async throws -> FrameKeys {
         if let keys = self.keys.withLock({ $0 }) { return keys }
         let keys = try await FrameSecret(store: self.store).keys()
         self.keys.withLock { $0 = keys }
         return keys
     }
+}
 
-    func receive(_ frame: DigestFrame) -> String? {
+// MARK: Gossip
+
+extension Hub: MeshHubOwner {
+    /// The gossip begins.
+    func begin(_ mesh: MeshHub) { self.meshEnd.withLock { $0 = mesh } }
+
+    /// This replica's end of the gossip; `nil` until it begins.
+    var mesh: MeshHub? { self.meshEnd.withLock { $0 } }
+
+    func learned(_ frame: DigestFrame, of agent: AgentID, age: Seconds, via: Peer) {
         let now = self.clock.now
-        var refusal: String?
+        var refusal: FrameRefusal?
         let isAlarming = self.state.withLock { state -> Bool in
             do throws(FrameRefusal) {
-                let before = try state.mind.digests.receive(frame, now: now)
-                state.counts.framesAccepted += 1
+                let before = try state.mind.digests.receive(frame, carriedAge: age, now: now)
                 // A twin that does not speak for its cluster changes nothing.
                 return state.mind.digests[frame.id.cluster, now]?.frame.isAlarming(after: before) ?? false
             } catch {
-                refusal = error.rawValue
+                refusal = error
                 state.counts.framesRefused[error, default: 0] += 1
                 return false
             }
         }
-        let metadata: Logger.Metadata = ["frame": "\(frame.id)"]
+        let metadata: Logger.Metadata = ["frame": "\(frame.id)", "via": "\(via)"]
         if let refusal {
             self.logger.debug("digest refused", metadata: metadata.merging(["reason": "\(refusal)"]) { $1 })
         } else {
             self.logger.debug("digest received", metadata: metadata)
         }
         if isAlarming { self.wantPlan("digest \(frame.id)") }
-        return refusal
     }
 
-    func refused(_ error: WireError) {
+    func unreadable(_ error: WireError) {
         self.state.withLock { $0.counts.messagesUnreadable += 1 }
-        self.logger.warning("digest unreadable", metadata: ["reason": "\(error)"])
+        self.logger.warning("message unreadable", metadata: ["reason": "\(error)"])
+    }
+
+    func changed(_ change: LivenessChange) {
+        guard change.to >= .suspect || change.from >= .suspect else { return }
+        let card = self.mesh?.card(of: change.agent)
+        self.logger.warning(
+            "agent's liveness changed",
+            metadata: [
+                "cluster": "\(card?.cluster.text ?? "")", "agent": "\(card?.agent.text ?? "\(change.agent)")",
+                "from": "\(change.from)", "to": "\(change.to)", "silent_for": "\(change.silence)",
+            ]
+        )
+    }
+
+    /// Brings together what gossip and gateways know: whose silence counts, the shares to plan with, round trips.
+    ///
+    /// docs/gossip.md tells how silence and age go together.
+    func weighSilence() {
+        guard let mesh = self.mesh else { return }
+        let now = self.clock.now
+        let vouched = self.state.withLock { $0.mind.demand.vouched }
+        let cards = mesh.cards
+        let (views, roundTrips) = mesh.withMesh { mesh in
+            for (agent, card) in cards where vouched.contains(card.region) { mesh.serves(agent, now: now) }
+            return (mesh.views(now: now), mesh.roundTrips)
+        }
+        var shares: [ClusterName: Double] = [:]
+        for view in views where view.frame != nil {
+            guard let cluster = cards[view.agent]?.cluster else { continue }
+            shares[cluster] = max(shares[cluster] ?? 0, view.admission)
+        }
+        self.state.withLock { state in
+            state.mind.shares = shares
+            state.mind.links = roundTrips
+        }
     }
 }
 
@@ -319,10 +357,5 @@ extension Hub: PlanAudience {
         self.logger.info("gateway left", metadata: ["gateway": "\(gateway)"])
         // Its clients go elsewhere, and its region may be gone with it.
         if isGone { self.wantPlan("gateway \(gateway) left") }
-    }
-
-    func unreadable(_ error: WireError) {
-        self.state.withLock { $0.counts.messagesUnreadable += 1 }
-        self.logger.warning("gateway message unreadable", metadata: ["reason": "\(error)"])
     }
 }

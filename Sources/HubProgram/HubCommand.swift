@@ -30,6 +30,7 @@ package struct HubCommand: AsyncParsableCommand {
               tls:                       # on every gRPC link; without it they are on loopback only
                 {certificate: hub-hub-0.crt, key: hub-hub-0.key, authority: ca.crt}
               state: /var/lib/isobar/hub.sqlite
+              region: us-east            # where it stands: its links measure round trips between regions
               tick: 1                    # seconds between plans; failures are answered at once
               undeclaredPools: plan      # or ignore: only pools that an InferencePool declares
 
@@ -109,7 +110,8 @@ package struct HubCommand: AsyncParsableCommand {
             let server = try WireServer(
                 listen: configuration.listen,
                 services: [
-                    DigestService(receiver: hub),
+                    RegistryService(registry: hub),
+                    GossipService(hub.streams),
                     PlanService(announcements: hub.announcements, audience: hub),
                     OperatorService(desk: desk),
                     ReplicaService(audience: hub),
@@ -141,6 +143,7 @@ package struct HubCommand: AsyncParsableCommand {
                 services.append(admin)
             }
             services.append(server)
+            services.append(MeshLoop(hub: hub, store: store, region: configuration.region))
             services.append(PlanLoop(hub: hub, store: store, desk: desk, tick: configuration.tick))
             // A hub of one replica has nobody to share with.
             if configuration.store == .etcd { services.append(ReplicaMesh(hub: hub, own: member)) }

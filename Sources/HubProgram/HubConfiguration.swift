@@ -40,6 +40,8 @@ struct HubConfiguration: Sendable {
     var tls: LinkConfiguration?
     /// This replica's name among the others.
     var replica: ReplicaName
+    /// Where it stands.
+    var region: RegionName?
     /// Where other replicas reach this one.
     var advertise: EndpointAddress
     var store: StoreKind
@@ -70,6 +72,7 @@ struct HubConfiguration: Sendable {
         self.admin = try fields.optional("admin") { try EndpointAddress(listening: $0) }
         self.tls = try fields.mapping("tls") { (tls) throws(ConfigurationError) in try LinkConfiguration(&tls) }
         self.advertise = try fields.optional("advertise") { try EndpointAddress($0) } ?? self.listen
+        self.region = try fields.optional("region") { try RegionName($0) }
         let managed = try fields.mapping("managedEtcd") { (managed) throws(ConfigurationError) in
             try ManagedEtcd(&managed)
         }

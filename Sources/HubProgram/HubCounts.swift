@@ -5,9 +5,8 @@ import WireProtocol
 
 /// What the hub counts.
 struct HubCounts: Sendable {
-    var framesAccepted: UInt64 = 0
+    /// Frames that the mesh took and the board did not.
     var framesRefused: [FrameRefusal: UInt64] = [:]
-    var sealsRefused: [SealFault: UInt64] = [:]
     var messagesUnreadable: UInt64 = 0
     var reportsDropped: UInt64 = 0
     var plansRefused: UInt64 = 0
@@ -26,26 +25,22 @@ struct HubCounts: Sendable {
 
     mutating func planned(took seconds: Seconds) { self.planSeconds.observe(seconds) }
 
-    func write(to page: inout ExpositionWriter) {
+    /// Writes the counters; `mesh` has those of the gossip, once that has begun.
+    func write(to page: inout ExpositionWriter, mesh: HubMesh.Counts?) {
         func counter(_ name: String, _ help: String, _ value: UInt64) {
             page.single("isobar_hub_\(name)_total", .counter, help: help, Double(value))
         }
-        counter("frames_accepted", "Digest frames taken.", self.framesAccepted)
+        let mesh = mesh ?? HubMesh.Counts()
+        counter("frames_accepted", "Digest frames taken: newer than what was held, and genuine.", UInt64(mesh.accepted))
+        counter("frames_flushed", "Frames sent on to other replicas.", UInt64(mesh.flushed))
         page.family("isobar_hub_frames_refused_total", .counter, help: "Digest frames dropped, by reason.")
-        for refusal in FrameRefusal.allCases {
-            page.sample(
-                "isobar_hub_frames_refused_total",
-                ["reason": refusal.rawValue],
-                Double(self.framesRefused[refusal] ?? 0)
-            )
-        }
-        page.family("isobar_hub_seals_refused_total", .counter, help: "Frames that could not be opened, by reason.")
-        for fault in SealFault.allCases {
-            page.sample(
-                "isobar_hub_seals_refused_total",
-                ["reason": fault.rawValue],
-                Double(self.sealsRefused[fault] ?? 0)
-            )
+        let refused: [(String, Int)] = [
+            ("stale", mesh.stale + Int(self.framesRefused[.stale] ?? 0)), ("forged", mesh.forged),
+            ("oversized", mesh.oversized), ("full", mesh.full + Int(self.framesRefused[.full] ?? 0)),
+            ("misdirected", mesh.misdirected),
+        ]
+        for (reason, count) in refused {
+            page.sample("isobar_hub_frames_refused_total", ["reason": reason], Double(count))
         }
         counter("messages_unreadable", "Messages that could not be read.", self.messagesUnreadable)
         counter("reports_dropped", "Demand reports over the limit of gateways.", self.reportsDropped)

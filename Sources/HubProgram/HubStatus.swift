@@ -2,6 +2,7 @@ import Exposition
 import FleetModel
 import FleetPlanning
 import GossipCore
+import GossipTransport
 import Leadership
 import Observability
 import StateStore
@@ -253,9 +254,11 @@ extension Hub {
     func metrics() -> String {
         let now = self.clock.now
         let (readers, skipped) = (self.announcements.readerCount, self.announcements.skipped)
+        let (counts, openStreams) = (self.mesh?.withMesh { $0.counts }, self.streams.openStreams)
         return self.withState { state in
             var page = ExpositionWriter()
-            state.counts.write(to: &page)
+            state.counts.write(to: &page, mesh: counts)
+            self.streams.counts.write(to: &page, openStreams: openStreams)
             if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
             page.single("isobar_hub_subscribers", .gauge, help: "Gateways' streams.", Double(readers))
             page.single(

@@ -66,6 +66,7 @@ struct PlanLoop: Service {
 
     private func beat() async {
         while !Task.isCancelled {
+            self.hub.weighSilence()
             self.hub.wantPlan("tick")
             try? await Task.sleep(for: .seconds(self.tick))
         }

@@ -1,5 +1,6 @@
 import FleetModel
 import GRPCCore
+import GossipTransport
 import Logging
 import Observability
 import PlanStream
@@ -7,7 +8,7 @@ import ServiceLifecycle
 import WireProtocol
 import WireTransport
 
-/// Passes what this replica's gateways report to every other replica.
+/// This replica's connection to every other one: what its gateways report goes over it, and the gossip.
 ///
 /// So the leader hears every gateway, whichever replicas the gateway holds, and whoever leads next has heard it too.
 struct ReplicaMesh: Service {
@@ -56,6 +57,8 @@ struct ReplicaMesh: Service {
                     )
                 }
             }
+            let streams = self.hub.streams
+            group.addTask { await GossipTalk(streams, withHubOver: member.name).run(over: client.client) }
             group.addTask {
                 for await members in self.hub.members.values() where !members.contains(member) { return }
             }

@@ -1,4 +1,5 @@
 package import FleetModel
+import GossipCore
 package import Leadership
 package import PlanStream
 package import StateStore
@@ -30,6 +31,75 @@ struct Incarnations: Sendable {
                 [.put(key: key, value: StoredNumber.bytes(next))]
             )
             if case .committed = try await self.store.commit(transaction) { return next }
+        }
+    }
+}
+
+/// The numbers by which frames name agents: one for each name in each cluster, for ever.
+struct AgentNumbers: Sendable {
+    private static let lastKey = "agents-last"
+
+    let store: any StateStore
+
+    func number(of agent: AgentName, in cluster: ClusterName) async throws -> UInt32 {
+        let key = "agents/\(cluster)/\(agent)"
+        while true {
+            if let held = try await self.store.get(key) {
+                return try StoredNumber.word(try StoredNumber.read(held, key: key), key: key)
+            }
+            let last = try await self.store.get(Self.lastKey)
+            let next = try StoredNumber.read(last, key: Self.lastKey) + 1
+            let number = try StoredNumber.word(next, key: Self.lastKey)
+            let counter = last.map { StoreTransaction.Condition.modified(key: Self.lastKey, at: $0.modified) }
+            let transaction = StoreTransaction(
+                when: [.absent(key: key), counter ?? .absent(key: Self.lastKey)],
+                [
+                    .put(key: key, value: StoredNumber.bytes(next)),
+                    .put(key: Self.lastKey, value: StoredNumber.bytes(next)),
+                ]
+            )
+            if case .committed = try await self.store.commit(transaction) { return number }
+        }
+    }
+}
+
+/// The numbers by which the gossip names hub replicas, 0 to 15: each stands in the store with the replica's name.
+struct HubNumbers: Sendable {
+    static let prefix = "hubs/"
+
+    let store: any StateStore
+
+    /// A replica's number: the one it had, one that nobody has, or that of a replica that is gone.
+    ///
+    /// - Throws: ``StoreError``, or ``StoredStateError`` when 16 replicas are there.
+    func number(of name: String) async throws -> HubID {
+        while true {
+            var held: [HubID: StoreEntry] = [:]
+            for entry in try await self.store.read(prefix: Self.prefix).entries {
+                guard let number = Int(entry.key.dropFirst(Self.prefix.count)).flatMap({ HubID($0) }) else { continue }
+                if entry.value == Array(name.utf8) { return number }
+                held[number] = entry
+            }
+            let all = (0..<HubID.countMax).compactMap { HubID($0) }
+            let condition: StoreTransaction.Condition
+            let number: HubID
+            if let free = all.first(where: { held[$0] == nil }) {
+                (number, condition) = (free, .absent(key: Self.prefix + "\(free.number)"))
+            } else {
+                let there = Ballot.members(try await self.store.read(prefix: Ballot.membersPrefix)).map(\.name)
+                let left = all.first {
+                    held[$0].map { !there.contains(String(decoding: $0.value, as: UTF8.self)) } ?? false
+                }
+                guard let left, let entry = held[left] else {
+                    throw StoredStateError(key: Self.prefix, reason: "\(HubID.countMax) replicas are there already")
+                }
+                (number, condition) = (left, .modified(key: entry.key, at: entry.modified))
+            }
+            let transaction = StoreTransaction(
+                when: [condition],
+                [.put(key: Self.prefix + "\(number.number)", value: Array(name.utf8))]
+            )
+            if case .committed = try await self.store.commit(transaction) { return number }
         }
     }
 }
@@ -132,6 +202,14 @@ enum StoredNumber {
             throw StoredStateError(key: key, reason: "is not a number")
         }
         return number
+    }
+
+    /// A number that has to fit in 32 bits.
+    static func word(_ number: UInt64, key: String) throws(StoredStateError) -> UInt32 {
+        guard let word = UInt32(exactly: number) else {
+            throw StoredStateError(key: key, reason: "has come to its end, \(UInt32.max)")
+        }
+        return word
     }
 
     static func bytes(_ number: UInt64) -> [UInt8] { Array("\(number)".utf8) }

@@ -21,7 +21,22 @@ struct GossipSeedsCommand: ParsableCommand {
     @Option(name: .long, help: "The first of them.")
     var firstSeed: UInt64 = 1
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Break something on purpose, to see that the invariants notice: "
+                + GossipMutant.allCases.map(\.rawValue).joined(separator: ", ") + ".",
+            valueName: "name"
+        )
+    )
+    var mutant: String?
+
     func validate() throws {
+        if let mutant, GossipMutant(rawValue: mutant) == nil {
+            let names = GossipMutant.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--mutant: \"\(mutant)\" is none; use \(names)")
+        }
+
         guard (1...10_000_000).contains(self.seeds) else { throw ValidationError("--seeds: use 1 to 10000000") }
         guard self.firstSeed < 1 << 60 else { throw ValidationError("--first-seed: use less than 2^60") }
     }
@@ -30,7 +45,7 @@ struct GossipSeedsCommand: ParsableCommand {
         var broken = 0
         var trace: UInt64 = 0
         for seed in self.firstSeed..<self.firstSeed + self.seeds {
-            var trial = GossipTrial(seed: seed)
+            var trial = GossipTrial(seed: seed, mutant: self.mutant.flatMap(GossipMutant.init))
             do {
                 try trial.run()
             } catch {

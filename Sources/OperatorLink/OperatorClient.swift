@@ -65,6 +65,10 @@ package struct OperatorClient<Transport: ClientTransport>: Sendable {
         try await self.asking { try await self.client.status(Isobar_V1_StatusRequest(), options: self.options) }
     }
 
+    package func gossip() async throws -> Isobar_V1_GossipStatus {
+        try await self.asking { try await self.client.gossip(Isobar_V1_GossipRequest(), options: self.options) }
+    }
+
     package func backup() async throws -> [Isobar_V1_BackupEntry] {
         try await self.asking {
             try await self.client.backup(Isobar_V1_BackupRequest(), options: self.options) { response in

@@ -15,6 +15,7 @@ package protocol OperatorDesk: Sendable {
     func history(_ request: Isobar_V1_HistoryRequest) async throws -> Isobar_V1_HistoryAnswer
     func recall(_ request: Isobar_V1_RecallRequest) async throws -> Isobar_V1_KeptPlan
     func status() async throws -> Isobar_V1_FleetStatus
+    func gossip() async throws -> Isobar_V1_GossipStatus
     func backup() async throws -> [Isobar_V1_BackupEntry]
 }
 
@@ -123,6 +124,13 @@ package struct OperatorService<Desk: OperatorDesk>: Isobar_V1_Operators.SimpleSe
     package func status(request: Isobar_V1_StatusRequest, context: ServerContext) async throws -> Isobar_V1_FleetStatus
     {
         try await Self.answering { try await self.desk.status() }
+    }
+
+    package func gossip(
+        request: Isobar_V1_GossipRequest,
+        context: ServerContext
+    ) async throws -> Isobar_V1_GossipStatus {
+        try await Self.answering { try await self.desk.gossip() }
     }
 
     package func backup(

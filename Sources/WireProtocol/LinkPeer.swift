@@ -5,7 +5,8 @@ package import GRPCCore
 package struct LinkPeer: ServerContext.TransportSpecific {
     /// Who may call what; a service that is not here may be called by nobody.
     package static let callers: [String: Set<Role>] = [
-        Isobar_V1_Digests.descriptor.fullyQualifiedService: [.agent],
+        Isobar_V1_Registry.descriptor.fullyQualifiedService: [.agent],
+        Isobar_V1_Gossip.descriptor.fullyQualifiedService: [.agent, .hub],
         Isobar_V1_Samples.descriptor.fullyQualifiedService: [.gateway],
         Isobar_V1_Plans.descriptor.fullyQualifiedService: [.gateway],
         Isobar_V1_Operators.descriptor.fullyQualifiedService: [.operator],

@@ -63,6 +63,18 @@ package struct WireClient: Service {
         )
     }
 
+    /// Keeps the connection for as long as `body` runs.
+    package func whileConnected(_ body: @escaping @Sendable () async -> Void) async {
+        await withTaskGroup(of: Void.self) { group in
+            // It ends when it is shut down, below; an error would come back with every call.
+            group.addTask { try? await self.client.runConnections() }
+            group.addTask { await body() }
+            await group.next()
+            self.client.beginGracefulShutdown()
+            group.cancelAll()
+        }
+    }
+
     /// Keeps the connection until a graceful shutdown.
     package func run() async throws {
         try await withGracefulShutdownHandler {

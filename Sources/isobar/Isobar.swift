@@ -23,8 +23,9 @@ struct Isobar: AsyncParsableCommand {
             CommandGroup(
                 name: "Look and change, at a hub:",
                 subcommands: [
-                    StatusCommand.self, CheckCommand.self, PlanCommand.self, GetCommand.self, DescribeCommand.self,
-                    ApplyCommand.self, DiffCommand.self, DeleteCommand.self, WatchCommand.self, AuditCommand.self,
+                    StatusCommand.self, CheckCommand.self, PlanCommand.self, GossipCommand.self, GetCommand.self,
+                    DescribeCommand.self, ApplyCommand.self, DiffCommand.self, DeleteCommand.self, WatchCommand.self,
+                    AuditCommand.self,
                     BackupCommand.self, RestoreCommand.self,
                 ]
             ),

@@ -131,17 +131,16 @@ struct AgentTests {
         )
     }
 
-    private var keys: FrameKeys { get throws { try FrameKeys(secret: Array(repeating: 1, count: 32)) } }
-
-    private func register(_ incarnation: UInt64) throws {
-        let key = try self.keys.key(of: self.agent.configuration.cluster, incarnation: incarnation)
-        try self.agent.registered(AgentRegistration(incarnation: incarnation, key: key))
+    private func begin() throws -> MeshAgent {
+        let keys = try FrameKeys(secret: Array(repeating: 1, count: 32))
+        let cluster = self.agent.configuration.cluster
+        return try self.agent.begin(keys.registration(of: cluster, agent: 3, incarnation: 7))
     }
 
-    /// The newest frame, as a hub opens it.
-    private func frame() throws -> DigestFrame? {
-        guard let sealed = self.agent.frames.current else { return nil }
-        return try Isobar_V1_Frame(serializedBytes: try self.keys.open(sealed).payload).model()
+    /// What the agent would seal now.
+    private func frame() throws -> DigestFrame {
+        let id = FrameID(cluster: self.agent.configuration.cluster, incarnation: 7, sequence: 1)
+        return try Isobar_V1_Frame(serializedBytes: try #require(self.agent.payload(of: id))).model()
     }
 
     private func page(running: Int) throws -> EngineReading {
@@ -157,46 +156,36 @@ struct AgentTests {
         return try EngineReader(engine: .vllm).read(Array(text.utf8))
     }
 
-    @Test("sends no frame before a hub has given it an incarnation, then one at once")
-    func waitsForAnIncarnation() throws {
+    @Test("tells what it reads, and where other agents reach it once it listens")
+    func payload() throws {
         self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
-        self.agent.beat()
-        #expect(self.agent.frames.current == nil)
-        try self.register(7)
-        self.agent.beat()
-        let frame = try #require(try self.frame())
+        let frame = try self.frame()
         #expect(frame.id.description == "us-east-a@7.1")
         #expect(frame.digests[0].running == 3 && frame.digests[0].endpointsReady == 1)
         #expect(frame.digests[0].endpointsKnown == 2)
+        self.agent.listens(at: try EndpointAddress("127.0.0.1:7501"))
+        let message = try Isobar_V1_Frame(serializedBytes: try #require(self.agent.payload(of: frame.id)))
+        #expect(message.address == "127.0.0.1:7501")
+        self.agent.listens(at: try EndpointAddress("0.0.0.0:7501"))
+        let nowhere = try Isobar_V1_Frame(serializedBytes: try #require(self.agent.payload(of: frame.id)))
+        #expect(nowhere.address.isEmpty, "a wildcard is no address")
     }
 
     @Test("sends at once when an endpoint is lost, without waiting for its beat")
     func significantChange() async throws {
-        try self.register(1)
+        let mesh = try self.begin()
         for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
-        self.agent.beat()
-        let before = try #require(try self.frame())
-        #expect(before.digests[0].endpointsReady == 2)
+        try await eventually("a frame with both") {
+            mesh.hasChanged()
+            return self.agent.withState { $0.lastSent.first?.endpointsReady } == 2
+        }
         // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
         try await eventually("a frame without the endpoint") {
             self.agent.scraped(self.endpoints[1], .failure(.refused))
             self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
-            return try self.frame()?.digests[0].endpointsReady == 1
+            return self.agent.withState { $0.lastSent.first?.endpointsReady } == 1
         }
-        #expect(try self.frame()?.id.isNewer(than: before.id) == true)
-    }
-
-    @Test("a hub that cannot open its frame makes it register again, and only for the frame's own incarnation")
-    func registersAgain() throws {
-        try self.register(3)
-        #expect(self.agent.isRegistered)
-        let cluster = self.agent.configuration.cluster
-        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 2, sequence: 9))
-        #expect(self.agent.isRegistered)
-        self.agent.couldNotBeOpened(FrameID(cluster: cluster, incarnation: 3, sequence: 1))
-        #expect(!self.agent.isRegistered)
-        self.agent.beat()
-        #expect(self.agent.frames.current == nil)
+        #expect(mesh.counts.published >= 2)
     }
 
     @Test("says nothing of an engine that stopped answering: no gauge, no field and no sample stays as it was")
@@ -205,14 +194,12 @@ struct AgentTests {
             self.agent.metrics().split(separator: "\n").map(String.init)
                 .filter { $0.hasPrefix("isobar_agent_pool_") && !$0.contains("endpoints_") }
         }
-        try self.register(1)
         self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
         #expect(told().contains(#"isobar_agent_pool_running{pool="default/llama"} 3.0"#))
         for _ in 0..<3 { self.agent.scraped(self.endpoints[0], .failure(.timeout)) }
         #expect(told() == [])
-        self.agent.beat()
         self.agent.showSamples()
-        let digest = try #require(try self.frame()?.digests.first)
+        let digest = try #require(try self.frame().digests.first)
         let blind = PoolDigest(
             pool: digest.pool,
             state: .down,
@@ -227,28 +214,6 @@ struct AgentTests {
         #expect(status.endpoints.allSatisfy { $0.running == nil && $0.waiting == nil && $0.kv_use == nil })
         // The page's own age goes on, and an endpoint that was never read has none.
         #expect(status.endpoints[0].age_seconds ?? -1 >= 0 && status.endpoints[1].age_seconds == nil)
-    }
-
-    @Test("gives its incarnation up when a hub keeps dropping its frames as not newer, and asks for another")
-    func superseded() throws {
-        try self.register(7)
-        self.agent.beat()
-        let id = try #require(try self.frame()?.id)
-        self.agent.refused(id, reason: "stale")
-        self.agent.refused(id, reason: "stale")
-        self.agent.accepted(id)
-        for _ in 0..<2 { self.agent.refused(id, reason: "stale") }
-        self.agent.refused(id, reason: "full")
-        #expect(self.agent.isRegistered)
-        self.agent.refused(id, reason: "stale")
-        #expect(!self.agent.isRegistered)
-        self.agent.beat()
-        #expect(try self.frame()?.id == id)
-        try self.register(9)
-        // Refusals of frames from before do not count against the new one.
-        for _ in 0..<5 { self.agent.refused(id, reason: "stale") }
-        self.agent.beat()
-        #expect(try self.frame()?.id.incarnation == 9)
     }
 
     @Test("shows gateways every endpoint, with no load for one that does not answer")

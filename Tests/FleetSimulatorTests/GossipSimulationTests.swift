@@ -67,6 +67,21 @@ import Testing
         }
     }
 
+    @Test(arguments: GossipMutant.allCases) func `what is broken on purpose is noticed`(mutant: GossipMutant) {
+        var law: GossipLaw?
+        var seed: UInt64 = 0
+        while law == nil, seed < 60 {
+            seed += 1
+            var trial = GossipTrial(seed: seed, mutant: mutant)
+            do throws(BrokenGossipLaw) {
+                try trial.run()
+            } catch {
+                law = error.law
+            }
+        }
+        #expect(law != nil, "no law noticed \(mutant) in sixty seeds")
+    }
+
     @Test func `a seed replays to the same event`() throws {
         for seed in [3, 14, 159] as [UInt64] {
             var (first, second) = (GossipTrial(seed: seed), GossipTrial(seed: seed))

@@ -157,4 +157,32 @@ import Testing
         _ = Self.publish(&agent, now: -3_599)
         #expect(agent.nextWake < -3_597)
     }
+
+    @Test func `a hub is pushed to from when it is met, and no longer counts as reached once its link is gone`() {
+        var dice = SeededGenerator(seed: 3)
+        var agent = AgentPusher(agent: AgentID(1), incarnation: 2, region: Self.east, hubs: [], now: 0, dice: &dice)
+        #expect(Self.pushes(Self.publish(&agent, now: 1).out).isEmpty)
+        agent.meet(Self.hubs[3], now: 1.5)
+        let (frame, out) = Self.publish(&agent, now: 2)
+        #expect(Self.pushes(out) == [.hub(Self.hubs[3])])
+        let answer = FrameAcknowledgement(hub: Self.hubs[3], agent: AgentID(1), stamp: frame.header.stamp, echo: 2)
+        _ = agent.receive(.acknowledge(answer), from: .hub(Self.hubs[3]), now: 2.1)
+        #expect(agent.reach(now: 2.2).contains(Self.hubs[3]))
+        agent.part(Self.hubs[3])
+        #expect(agent.reach(now: 2.2).isEmpty)
+        #expect(Self.pushes(Self.publish(&agent, now: 3).out).isEmpty)
+    }
+
+    @Test func `an agent whose name another one uses notices it, and one late answer is not enough`() {
+        var agent = Self.agent(reaching: 5)
+        func answer(_ incarnation: UInt32, _ sequence: UInt32) -> GossipMessage {
+            let stamp = FrameStamp(incarnation: incarnation, sequence: sequence)
+            return .acknowledge(FrameAcknowledgement(hub: Self.hubs[0], agent: AgentID(1), stamp: stamp, echo: 6))
+        }
+        for _ in 0..<2 { _ = agent.receive(answer(3, 1), from: .hub(Self.hubs[0]), now: 7) }
+        _ = agent.receive(answer(2, 6), from: .hub(Self.hubs[0]), now: 7)
+        #expect(!agent.isSuperseded)
+        for _ in 0..<3 { _ = agent.receive(answer(3, 1), from: .hub(Self.hubs[0]), now: 7) }
+        #expect(agent.isSuperseded)
+    }
 }

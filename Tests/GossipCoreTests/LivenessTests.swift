@@ -94,7 +94,7 @@ import Testing
         #expect(try share(1) == 1)
     }
 
-    @Test func `silence alone does not take the whole share while gateways get answers`() throws {
+    @Test func `silence takes nothing of a share while somebody gets answers, and all of it afterwards`() throws {
         var mesh = Mesh(hubs: 3)
         mesh.pass(60, speakers: Self.speakers(1...10))
         for _ in 0..<20 {
@@ -103,7 +103,10 @@ import Testing
         }
         let view = try #require(mesh.hubs[0].views(now: mesh.now).first { $0.agent == AgentID(1) })
         #expect(view.liveness == .unreachable)
-        #expect(abs(view.admission - 0.1) < 1e-9)
+        #expect(view.admission == 1)
+        mesh.pass(20, speakers: Self.speakers(2...10))
+        let later = try #require(mesh.hubs[0].views(now: mesh.now).first { $0.agent == AgentID(1) })
+        #expect(later.admission < 0.001)
     }
 
     @Test func `a hub that was stopped for ten seconds accuses nobody, and trusts itself less for a while`() {

@@ -68,12 +68,18 @@ struct StoredStateTests {
         let cluster = try ClusterName("a")
         let keys = try await withThrowingTaskGroup(of: [UInt8].self) { group in
             for _ in 0..<8 {
-                group.addTask { try await FrameSecret(store: store).keys().key(of: cluster, incarnation: 1) }
+                group.addTask {
+                    try await FrameSecret(store: store).keys().registration(of: cluster, agent: 1, incarnation: 1).key
+                }
             }
             return try await group.reduce(into: Set()) { $0.insert($1) }
         }
         #expect(keys.count == 1)
-        let other = try await FrameSecret(store: MemoryStore()).keys().key(of: cluster, incarnation: 1)
+        let other = try await FrameSecret(store: MemoryStore()).keys().registration(
+            of: cluster,
+            agent: 1,
+            incarnation: 1
+        ).key
         #expect(!keys.contains(other))
     }
 
@@ -87,5 +93,37 @@ struct StoredStateTests {
         }
         #expect(given.sorted() == Array(1...20))
         #expect(try await incarnations.next(of: try ClusterName("b")) == 1)
+    }
+
+    @Test("an agent keeps its number, and nobody else gets it, however many ask at once")
+    func agentNumbers() async throws {
+        let numbers = AgentNumbers(store: MemoryStore())
+        let (a, b) = (try ClusterName("a"), try ClusterName("b"))
+        let given = try await withThrowingTaskGroup(of: UInt32.self) { group in
+            for count in 0..<10 {
+                for cluster in [a, b] {
+                    group.addTask { try await numbers.number(of: try AgentName("x-\(count)"), in: cluster) }
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(given.sorted() == Array(1...20))
+        let again = try await numbers.number(of: try AgentName("x-3"), in: a)
+        #expect(again == (try await numbers.number(of: try AgentName("x-3"), in: a)) && again <= 20)
+    }
+
+    @Test("a hub replica keeps its number; the seventeenth gets that of one that is gone, and none while all are there")
+    func hubNumbers() async throws {
+        let store = MemoryStore()
+        let numbers = HubNumbers(store: store)
+        for count in 0..<16 {
+            #expect(try await numbers.number(of: "hub-\(count)").number == count)
+            let member = StoreTransaction([.put(key: Ballot.membersPrefix + "hub-\(count)", value: [])])
+            _ = try await store.commit(member)
+        }
+        #expect(try await numbers.number(of: "hub-5").number == 5)
+        await #expect(throws: StoredStateError.self) { _ = try await numbers.number(of: "hub-16") }
+        _ = try await store.commit(StoreTransaction([.delete(key: Ballot.membersPrefix + "hub-9")]))
+        #expect(try await numbers.number(of: "hub-16").number == 9)
     }
 }

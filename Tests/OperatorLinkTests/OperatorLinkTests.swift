@@ -43,6 +43,7 @@ private struct Desk: OperatorDesk {
         status.hub = "test"
         return status
     }
+    func gossip() async throws -> Isobar_V1_GossipStatus { Isobar_V1_GossipStatus() }
     func backup() async throws -> [Isobar_V1_BackupEntry] {
         (0..<5).map { number in
             var entry = Isobar_V1_BackupEntry()

@@ -10,24 +10,30 @@ struct FrameSealTests {
 
     init() throws { self.keys = try FrameKeys(secret: (0..<32).map { UInt8($0) }) }
 
-    private func seal(_ cluster: String = "us-east-a", incarnation: UInt64 = 7) throws -> FrameSeal {
+    private func seal(_ cluster: String = "us-east-a", agent: UInt32 = 3, incarnation: UInt32 = 7) throws -> FrameSeal {
         let name = try ClusterName(cluster)
-        return try FrameSeal(
-            cluster: name,
-            incarnation: incarnation,
-            key: self.keys.key(of: name, incarnation: incarnation)
-        )
+        let registration = self.keys.registration(of: name, agent: agent, incarnation: incarnation)
+        return try FrameSeal(cluster: name, registration: registration)
     }
 
     @Test("the hub opens what the agent sealed, and knows whose it is")
     func opens() throws {
         var seal = try self.seal()
-        let bytes = try seal.seal(self.payload, sequence: 42)
+        let bytes = try seal.seal(self.payload, sequence: 42, interval: 2.5, reach: 5)
         let opened = try self.keys.open(bytes)
         #expect(opened.payload == self.payload)
         #expect(opened.id.description == "us-east-a@7.42")
+        #expect(opened.header.agent == 3 && opened.header.interval == 2_500 && opened.header.reach == 5)
         #expect(bytes.count == self.payload.count + 18 + 9 + 16)
-        #expect(FrameKeys.claim(of: bytes) == opened.id)
+        #expect(try SealHeader(reading: bytes) == opened.header)
+    }
+
+    @Test("the proof of a key is opened as sequence 0, holds nothing, and is made by nobody else")
+    func proves() throws {
+        let opened = try self.keys.open(try self.seal().proof)
+        #expect(opened.payload.isEmpty && opened.id.description == "us-east-a@7.0" && opened.header.agent == 3)
+        let other = try FrameKeys(secret: FrameKeys.makeSecret())
+        #expect(throws: SealFault.forged) { try other.open(try self.seal().proof) }
     }
 
     @Test("every hub replica with the same secret opens it, and one with another secret does not")
@@ -62,13 +68,16 @@ struct FrameSealTests {
         #expect(try again.seal(self.payload, sequence: 43) != bytes)
     }
 
-    @Test("the key of one cluster seals nothing for another, and that of one incarnation nothing for the next")
+    @Test("the key of one cluster seals nothing for another, nor for another agent, nor for the next incarnation")
     func ownNameOnly() throws {
-        let stolen = self.keys.key(of: try ClusterName("a"), incarnation: 7)
-        var other = try FrameSeal(cluster: try ClusterName("b"), incarnation: 7, key: stolen)
+        let stolen = self.keys.registration(of: try ClusterName("a"), agent: 1, incarnation: 7)
+        var other = try FrameSeal(cluster: try ClusterName("b"), registration: stolen)
         #expect(throws: SealFault.forged) { try self.keys.open(try other.seal(self.payload, sequence: 1)) }
-        var later = try FrameSeal(cluster: try ClusterName("a"), incarnation: 8, key: stolen)
-        #expect(throws: SealFault.forged) { try self.keys.open(try later.seal(self.payload, sequence: 1)) }
+        for (agent, incarnation) in [(2, 7), (1, 8)] as [(UInt32, UInt32)] {
+            let claimed = AgentRegistration(agent: agent, incarnation: incarnation, key: stolen.key)
+            var seal = try FrameSeal(cluster: try ClusterName("a"), registration: claimed)
+            #expect(throws: SealFault.forged) { try self.keys.open(try seal.seal(self.payload, sequence: 1)) }
+        }
     }
 
     @Test("a sequence is never used twice under one key")
@@ -87,20 +96,21 @@ struct FrameSealTests {
             var bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &dice) }
             #expect(throws: SealFault.self) { try self.keys.open(bytes) }
             if !bytes.isEmpty {
-                bytes[0] = 1
+                bytes[0] = 2
                 #expect(throws: SealFault.self) { try self.keys.open(bytes) }
             }
         }
-        #expect(throws: SealFault.unknownVersion) { try self.keys.open([2]) }
+        #expect(throws: SealFault.unknownVersion) { try self.keys.open([1]) }
         #expect(throws: SealFault.malformed) { try self.keys.open([]) }
     }
 
     @Test("the bytes are those of the layout, for good")
     func golden() throws {
         let name = try ClusterName("a")
-        var seal = try FrameSeal(cluster: name, incarnation: 1, key: self.keys.key(of: name, incarnation: 1))
-        let bytes = try seal.seal([0xAA], sequence: 2)
-        #expect(Array(bytes[..<19]) == [1, 1, 0x61, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0])
+        let registration = self.keys.registration(of: name, agent: 9, incarnation: 1)
+        var seal = try FrameSeal(cluster: name, registration: registration)
+        let bytes = try seal.seal([0xAA], sequence: 2, interval: 1, reach: 3)
+        #expect(Array(bytes[..<19]) == [2, 1, 0x61, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0xE8, 3, 3, 0])
         #expect(bytes.count == 19 + 1 + 16)
     }
 }

@@ -7,8 +7,8 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "isobar-bench",
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
         subcommands: [
-            PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, StoreBench.self, PageServer.self,
-            UpstreamServer.self, StreamClient.self, HistoryJudge.self,
+            PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, GossipBench.self, StoreBench.self,
+            PageServer.self, UpstreamServer.self, StreamClient.self, HistoryJudge.self,
         ]
     )
 }

@@ -18,12 +18,15 @@ struct SealBench: ParsableCommand, Bench {
         let rounds = 20_000
         let payload = (0..<400).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         guard let keys = try? FrameKeys(secret: FrameKeys.makeSecret()), let cluster = try? ClusterName("us-east-a"),
-            var seal = try? FrameSeal(cluster: cluster, incarnation: 7, key: keys.key(of: cluster, incarnation: 7)),
+            var seal = try? FrameSeal(
+                cluster: cluster,
+                registration: keys.registration(of: cluster, agent: 1, incarnation: 7)
+            ),
             let sealed = try? seal.seal(payload, sequence: 1)
         else { return [] }
         var forged = sealed
         forged[forged.count - 1] ^= 1
-        var sequence: UInt64 = 1
+        var sequence: UInt32 = 1
         var opened = 0
         func figure(_ figure: String, _ body: () -> Void) -> Figure {
             let milliseconds = Stopwatch.median(of: 7) { for _ in 0..<rounds { body() } }

@@ -26,6 +26,11 @@ package enum GossipLaw: Int, Hashable, Sendable, CaseIterable {
     /// Thirty seconds after it, the living are fresh at their full share, the dead unreachable, nothing is frozen, and of
     /// the dead every hub holds the newest frame that any of them holds.
     case rest
+    /// A hub that takes an agent for unreachable before the longest silence has another hub's word for it, about a frame
+    /// that is not older than its own.
+    case confirmedOrLate
+    /// At rest no hub sends another a frame that it has sent it before.
+    case quietMesh
 }
 
 /// A broken invariant: which, when and how, and the seed that replays it.
@@ -46,6 +51,8 @@ package struct BrokenGossipLaw: Error, Hashable, CustomStringConvertible {
 struct GossipBook: Sendable {
     static let agreementWithin: Seconds = 5
     static let restWithin: Seconds = 30
+    /// At the end of it, in seconds: everybody knows everything.
+    static let quietFor: Seconds = 8
 
     private struct Sealed: Sendable {
         var header: FrameHeader
@@ -63,6 +70,17 @@ struct GossipBook: Sendable {
     private var replayed: [Set<FrameStamp>]
     var longestFlight: Seconds = 0
     private var newestAtHeal: [FrameStamp] = []
+    /// By hub and agent: the newest stamp that a hub ever told others it suspects.
+    private var suspected: [[FrameStamp]]
+    /// By pair of hubs, agent and stamp: how often it was flushed since quiet began; `nil` before.
+    private var flushed: [Flushed: Int]?
+
+    private struct Flushed: Hashable, Sendable {
+        var from: Int
+        var to: Int
+        var agent: AgentID
+        var stamp: FrameStamp
+    }
     private var alive: [Bool] = []
 
     init(hubs: Int, agents: Int) {
@@ -72,6 +90,7 @@ struct GossipBook: Sendable {
         self.published = Array(repeating: [], count: agents)
         self.forwarded = Array(repeating: [], count: agents)
         self.replayed = Array(repeating: [], count: agents)
+        self.suspected = Array(repeating: Array(repeating: .none, count: agents), count: hubs)
     }
 
     /// The bytes that only the agent of a header can make of it.
@@ -133,7 +152,13 @@ struct GossipBook: Sendable {
             if Double(self.forwarded[agent].count) > 2.1 * trial.settings.relayBudget {
                 throw self.broken(.budgetsHold, trial, "agent \(agent) forwards too much")
             }
-        case (.relayed, .agent), (.refuse, .agent), (.ping, _), (.pong, .agent), (.flush, .hub), (.acknowledge, .agent):
+        case (.flush(let flush), .hub(let to)):
+            for entry in flush.suspicions ?? [] where entry.stamp.order != .max {
+                let known = self.suspected[from][Int(entry.agent.number)]
+                self.suspected[from][Int(entry.agent.number)] = max(known, entry.stamp)
+            }
+            try self.quiet(flush, from: from, to: Int(to.number), trial: trial)
+        case (.relayed, .agent), (.refuse, .agent), (.ping, _), (.pong, .agent), (.acknowledge, .agent):
             break
         default: throw self.broken(.oneHop, trial, "node \(from) sends \(outgoing.message.slot) to \(outgoing.to)")
         }
@@ -187,7 +212,48 @@ struct GossipBook: Sendable {
         }
     }
 
+    /// An agent's liveness has changed in a hub's eyes.
+    func changed(
+        _ change: LivenessChange,
+        hub: Int,
+        trial: borrowing GossipTrial
+    ) throws(BrokenGossipLaw) {
+        // A hub that is alone has nobody to ask.
+        guard change.to == .unreachable, self.held.count > 1 else { return }
+        guard change.silence < trial.settings.unreachableMax - 0.01 else { return }
+        let agent = Int(change.agent.number)
+        let isConfirmed = self.suspected.indices.contains {
+            $0 != hub && self.suspected[$0][agent] >= self.held[hub][agent] && self.suspected[$0][agent] > .none
+        }
+        if !isConfirmed {
+            let silence = "after \(change.silence) s and nobody's word"
+            throw self.broken(.confirmedOrLate, trial, "hub \(hub) gives up \(change.agent) \(silence)")
+        }
+    }
+
     // MARK: After the storm
+
+    mutating func quietBegins() { self.flushed = [:] }
+
+    /// Nothing is lost any more: a frame that was flushed came, and the other said so within a second or two.
+    private mutating func quiet(
+        _ flush: MeshFlush,
+        from: Int,
+        to: Int,
+        trial: borrowing GossipTrial
+    ) throws(BrokenGossipLaw) {
+        guard self.flushed != nil else { return }
+        for carried in flush.frames {
+            let header = carried.frame.header
+            let key = Flushed(from: from, to: to, agent: header.agent, stamp: header.stamp)
+            let times = (self.flushed?[key] ?? 0) + 1
+            self.flushed?[key] = times
+            if times > 2 {
+                let what = "\(header.stamp) of \(header.agent) for the third time"
+                throw self.broken(.quietMesh, trial, "hub \(from) flushes to hub \(to) \(what)")
+            }
+        }
+    }
 
     mutating func healed(_ trial: borrowing GossipTrial) {
         self.newestAtHeal = self.sealedBy.map { $0.keys.max() ?? .none }

@@ -112,7 +112,32 @@ extension GossipTrial {
         for index in self.faults.indices {
             if case .restartAgent = self.faults[index] { self.faults[index] = .end(blocked: []) }
         }
+        self.cutForGood()
         self.book.healed(self)
+    }
+
+    /// Some links stay cut after the storm, so that coming right is the work of mesh and relays and not of direct
+    /// pushes alone: a third of the agents keep one hub, and a few keep none, if the relays that they know do reach one.
+    private mutating func cutForGood() {
+        guard self.hubs.count > 1 || self.agents.count > 3 else { return }
+        var direct = Set(self.agents.indices.filter { self.agents[$0] != nil })
+        for agent in self.agents.indices where self.agents[agent] != nil {
+            let draw = Double.random(in: 0..<1, using: &self.dice)
+            let kept = Int.random(in: self.hubs.indices, using: &self.dice)
+            let node = self.hubs.count + agent
+            if draw < 0.33, self.hubs.count > 1 {
+                for hub in self.hubIDs where hub != self.hubIDs[kept] { self.network.cut[node].insert(hub) }
+            } else if draw < 0.6, let relays = self.agents[agent]?.relays, !relays.isEmpty {
+                let useful = relays.filter { direct.contains(Int($0.number)) && Int($0.number) != agent }
+                guard useful.count >= 1, 2 * useful.count >= relays.count else { continue }
+                for hub in self.hubIDs { self.network.cut[node].insert(hub) }
+                direct.remove(agent)
+                // Whoever helps has to stay as it is.
+                for relay in useful { self.helpers.insert(Int(relay.number)) }
+            }
+            if self.helpers.contains(agent) { self.network.cut[node] = HubSet() }
+        }
+        for helper in self.helpers { self.network.cut[self.hubs.count + helper] = HubSet() }
     }
 }
 

@@ -21,6 +21,8 @@ package struct GossipTrial: Sendable {
     }
 
     package let seed: UInt64
+    /// What is broken on purpose, to see whether the laws notice.
+    let mutant: GossipMutant?
     var dice: SeededGenerator
     var network: GossipNetwork
     var nodes: [Node]
@@ -36,6 +38,8 @@ package struct GossipTrial: Sendable {
     var faults: [NetworkFault] = []
     var now: Seconds = 0
     var hasSteppedClock = false
+    /// Agents that others need after the storm.
+    var helpers: Set<Int> = []
     /// Everything that happened, folded into a number.
     package internal(set) var trace: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -48,8 +52,12 @@ package struct GossipTrial: Sendable {
         case restartAgent(Int)
     }
 
-    package init(seed: UInt64) {
+    /// - Parameters:
+    ///   - seed: Decides everything.
+    ///   - mutant: What to break; the dice fall the same with and without.
+    package init(seed: UInt64, mutant: GossipMutant? = nil) {
         self.seed = seed
+        self.mutant = mutant
         var dice = SeededGenerator(seed: seed)
         let hubs = Int.random(in: 1...5, using: &dice)
         let agents = Int.random(in: 2...8, using: &dice)
@@ -80,6 +88,7 @@ package struct GossipTrial: Sendable {
         }
         var settings = GossipSettings()
         if Bool.random(using: &dice) { settings.framesPerFlush = Int.random(in: 1...8, using: &dice) }
+        mutant?.breakSettings(&settings)
         self.settings = settings
         self.names = (0..<regions).map { RegionName(unchecked: "region-\($0)") }
         self.hubIDs = (0..<hubs).compactMap { HubID($0) }
@@ -103,6 +112,8 @@ package struct GossipTrial: Sendable {
         self.heal()
         try self.advance(to: self.stormEnds + GossipBook.agreementWithin)
         try self.book.checkAgreement(self)
+        try self.advance(to: self.stormEnds + GossipBook.restWithin - GossipBook.quietFor)
+        self.book.quietBegins()
         try self.advance(to: self.stormEnds + GossipBook.restWithin)
         try self.book.checkRest(self)
     }
@@ -152,7 +163,7 @@ package struct GossipTrial: Sendable {
     mutating func startAgent(_ agent: Int) {
         let node = self.hubs.count + agent
         self.nodes[node].life += 1
-        self.incarnations[agent] += 1
+        if self.mutant != .forgottenIncarnation || self.incarnations[agent] == 0 { self.incarnations[agent] += 1 }
         self.agents[agent] = AgentPusher(
             agent: AgentID(UInt32(agent)),
             incarnation: self.incarnations[agent],
@@ -223,13 +234,13 @@ package struct GossipTrial: Sendable {
             from < self.hubs.count ? .hub(self.hubIDs[from]) : .agent(AgentID(UInt32(from - self.hubs.count)))
         let local = self.nodes[to].local(self.now)
         if to < self.hubs.count {
-            let book = self.book
+            let (book, isBlind) = (self.book, self.mutant == .uncheckedSeal)
             guard
                 let effects = self.hubs[to]?.receive(
                     flight.message,
                     from: peer,
                     now: local,
-                    isGenuine: { book.isGenuine($0) }
+                    isGenuine: { isBlind || book.isGenuine($0) }
                 )
             else { return }
             try self.take(effects, hub: to)
@@ -244,13 +255,14 @@ package struct GossipTrial: Sendable {
     mutating func take(_ effects: HubMesh.Effects, hub: Int) throws(BrokenGossipLaw) {
         for carried in effects.learned { try self.book.learned(carried, hub: hub, trial: self) }
         for change in effects.changes {
+            try self.book.changed(change, hub: hub, trial: self)
             self.fold(UInt64(change.agent.number) << 8 | UInt64(change.to.rawValue.utf8.count))
         }
         try self.send(effects.messages, from: hub)
     }
 
     private mutating func send(_ messages: [Outgoing], from: Int) throws(BrokenGossipLaw) {
-        for outgoing in messages {
+        for outgoing in self.mutant.map({ mutant in messages.compactMap { mutant.alter($0) } }) ?? messages {
             try self.book.sent(outgoing, from: from, trial: self)
             let to: Int
             switch outgoing.to {

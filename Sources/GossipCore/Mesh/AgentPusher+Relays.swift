@@ -127,20 +127,24 @@ struct TokenBucket: Hashable, Sendable {
         self.tokens = burst
     }
 
-    mutating func take(now: Seconds) -> Bool {
-        self.tokens = min(self.burst, self.tokens + self.rate * max(0, now - self.filledAt))
-        self.filledAt = max(self.filledAt, now)
-        guard self.tokens >= 1 else { return false }
-        self.tokens -= 1
+    mutating func take(_ count: Double = 1, now: Seconds) -> Bool {
+        self.fill(now: now)
+        guard self.tokens >= count else { return false }
+        self.tokens -= count
         return true
     }
 
-    /// Takes one that may only come later.
+    /// Takes some that may only come later.
     ///
-    /// - Returns: When it comes.
-    mutating func reserve(now: Seconds) -> Seconds {
-        if self.take(now: now) { return now }
-        self.tokens -= 1
-        return now - self.tokens / self.rate
+    /// - Returns: When they come.
+    mutating func reserve(_ count: Double = 1, now: Seconds) -> Seconds {
+        self.fill(now: now)
+        self.tokens -= count
+        return self.tokens >= 0 ? now : now - self.tokens / self.rate
+    }
+
+    private mutating func fill(now: Seconds) {
+        self.tokens = min(self.burst, self.tokens + self.rate * max(0, now - self.filledAt))
+        self.filledAt = max(self.filledAt, now)
     }
 }

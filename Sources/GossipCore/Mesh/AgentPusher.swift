@@ -22,11 +22,17 @@ package struct AgentPusher: Sendable {
         package var refusedHelp = 0
         /// Frames that another agent wanted relayed a second time, and others that are not its own or too large.
         package var refusedHops = 0
+        /// Times that a hub acknowledged something newer than before, itself or through a relay.
+        package var acknowledged = 0
+
+        package init() {}
     }
 
     struct HubLink: Hashable, Sendable {
         var hub: HubID
         var region: RegionName?
+        /// When the connection was made.
+        var metAt: Seconds
         var sentAt: Seconds = -.infinity
         var answeredAt: Seconds?
         var roundTrip = RoundTripEstimate()
@@ -36,6 +42,8 @@ package struct AgentPusher: Sendable {
     static let helpingMax = 256
     /// Relays that are known at once.
     static let candidatesMax = 12
+    /// So many answers in a row about a later incarnation are no answers that came late.
+    static let supersededMax = 3
 
     package let agent: AgentID
     package let region: RegionName
@@ -50,10 +58,11 @@ package struct AgentPusher: Sendable {
     private var changeBudget: TokenBucket
     private let incarnation: UInt32
     private var sequence: UInt32 = 0
-    private let startedAt: Seconds
+    private var superseding = 0
     private var newest: SealedFrame?
     var madeAt: Seconds = 0
-    private var acknowledged = FrameStamp.none
+    /// The newest frame that some hub is known to hold.
+    package private(set) var acknowledged = FrameStamp.none
     private var nextFrameAt: Seconds
     /// The frame that is due next is due early, for a change.
     private var isChangePending = false
@@ -69,7 +78,7 @@ package struct AgentPusher: Sendable {
     ///   - agent: The agent's number.
     ///   - incarnation: From the store, greater than that of any earlier start.
     ///   - region: Where it stands.
-    ///   - hubs: Every hub replica.
+    ///   - hubs: The hub replicas that are known; others come with ``meet(_:region:now:)``.
     ///   - settings: Times and bounds.
     ///   - now: The agent's clock.
     ///   - dice: Sets the phase, so that agents do not speak as one.
@@ -86,15 +95,38 @@ package struct AgentPusher: Sendable {
         self.incarnation = incarnation
         self.region = region
         self.settings = settings
-        self.links = hubs.sorted().map { HubLink(hub: $0) }
+        self.links = hubs.sorted().map { HubLink(hub: $0, metAt: now) }
         self.relayBudget = TokenBucket(rate: settings.relayBudget, burst: settings.relayBudget)
         self.changeBudget = TokenBucket(rate: settings.changeRate, burst: settings.changeBurst)
         self.clock = SteadyClock(now: now)
-        self.startedAt = now
         self.nextFrameAt = now + settings.interval * Double.random(in: 0..<1, using: &dice)
         self.warmAt = now + settings.warmEvery * Double.random(in: 0..<1, using: &dice)
         self.tellRoundTripsAt = now + settings.tellRoundTripsEvery * Double.random(in: 0.2..<1, using: &dice)
     }
+
+    // MARK: Hubs
+
+    /// A connection to a hub was made: it gets frames before it has answered any.
+    package mutating func meet(_ hub: HubID, region: RegionName? = nil, now: Seconds) {
+        let now = self.clock.read(now)
+        if let index = self.links.firstIndex(where: { $0.hub == hub }) {
+            self.links[index].metAt = now
+            self.links[index].region = region ?? self.links[index].region
+            return
+        }
+        self.links.append(HubLink(hub: hub, region: region, metAt: now))
+        self.links.sort { $0.hub < $1.hub }
+    }
+
+    /// The connection to a hub is gone: it is not reached until it answers again.
+    package mutating func part(_ hub: HubID) {
+        guard let index = self.links.firstIndex(where: { $0.hub == hub }) else { return }
+        self.links[index].answeredAt = nil
+        self.links[index].metAt = -.infinity
+    }
+
+    /// Whether hubs keep telling of a later incarnation of this agent: another one goes by its name.
+    package var isSuperseded: Bool { self.superseding >= Self.supersededMax }
 
     // MARK: Frames
 
@@ -146,7 +178,7 @@ package struct AgentPusher: Sendable {
         for index in self.links.indices {
             let isReached = self.isReached(index, now: now)
             if isReached { reached += 1 }
-            let isNew = self.links[index].answeredAt == nil && now - self.startedAt < self.reachWindow
+            let isNew = now - self.links[index].metAt < self.reachWindow
             guard isReached || isNew else {
                 // A hub that does not answer is tried with as little as possible.
                 if now - self.links[index].sentAt >= self.settings.probeEvery {
@@ -242,9 +274,13 @@ package struct AgentPusher: Sendable {
     }
 
     private mutating func acknowledge(_ stamp: FrameStamp) {
+        self.superseding = stamp.incarnation > self.incarnation ? self.superseding + 1 : 0
         // A hub that holds more than was ever sent holds another's frame: the stamp is not evidence for ours.
         guard let newest = self.newest, stamp <= newest.header.stamp else { return }
-        self.acknowledged = max(self.acknowledged, stamp)
+        if stamp > self.acknowledged {
+            self.acknowledged = stamp
+            self.counts.acknowledged += 1
+        }
         if self.acknowledged == newest.header.stamp { self.overdueAt = .infinity }
     }
 
@@ -275,6 +311,38 @@ package struct AgentPusher: Sendable {
     }
 
     // MARK: Views
+
+    /// The agents that may pass frames on, as hubs and other agents named them.
+    package var relays: [AgentID] { self.candidates.map(\.offer.agent) }
+
+    package var knowsRelays: Bool { !self.candidates.isEmpty }
+
+    /// Where a relay that this agent was told of listens.
+    package func address(of agent: AgentID) -> String? {
+        self.candidates.first { $0.offer.agent == agent }?.offer.address
+    }
+
+    /// What is known of one hub.
+    package struct HubView: Hashable, Sendable {
+        package var hub: HubID
+        package var isReached: Bool
+        package var roundTrip: RoundTripEstimate
+    }
+
+    /// The hubs that were ever met, by number.
+    package func hubs(now: Seconds) -> [HubView] {
+        let now = self.clock.peek(now)
+        return self.links.indices.map { index in
+            HubView(
+                hub: self.links[index].hub,
+                isReached: self.isReached(index, now: now),
+                roundTrip: self.links[index].roundTrip
+            )
+        }
+    }
+
+    /// Whether the newest frames go through relays, since no hub answered the last one itself.
+    package var isRelayed: Bool { self.isCut }
 
     private var reachWindow: Seconds { self.settings.reachIntervals * self.settings.interval }
 

@@ -94,6 +94,8 @@ package struct GossipSettings: Hashable, Sendable {
     package var waitForPeer: Seconds = 0.12
     /// Frames in one flush; the rest goes with the next.
     package var framesPerFlush = 1_024
+    /// Bytes of frames after which a flush takes no more.
+    package var bytesPerFlush = 1 << 20
 
     /// φ at which an agent is aging, and suspect.
     package var agingPhi = 5.0
@@ -113,6 +115,8 @@ package struct GossipSettings: Hashable, Sendable {
     /// The share of capacity that may turn suspect within ``massWindow``.
     package var massShare = 0.2
     package var massWindow: Seconds = 5
+    /// How long somebody's word counts that a cluster answers.
+    package var vouchedFor: Seconds = 5
     /// Longest freeze; after it, what looks lost is taken for lost.
     package var freezeMax: Seconds = 15
     /// Where a readmitted agent's share of its capacity begins; it doubles each second.

@@ -149,12 +149,39 @@ package struct MeshFlush: Hashable, Sendable {
     package var suspicions: [HaveEntry]?
     /// Round trips of the sender's own measuring and of its agents'; `nil` says nothing new.
     package var roundTrips: [RegionRoundTrip]?
+
+    package init(
+        run: UInt64,
+        sentAt: Seconds,
+        echo: FlushEcho? = nil,
+        region: RegionName? = nil,
+        frames: [CarriedFrame],
+        have: [HaveEntry],
+        isComplete: Bool,
+        suspicions: [HaveEntry]? = nil,
+        roundTrips: [RegionRoundTrip]? = nil
+    ) {
+        self.run = run
+        self.sentAt = sentAt
+        self.echo = echo
+        self.region = region
+        self.frames = frames
+        self.have = have
+        self.isComplete = isComplete
+        self.suspicions = suspicions
+        self.roundTrips = roundTrips
+    }
 }
 
 /// Answers the time of a flush, so that its sender can tell the round trip.
 package struct FlushEcho: Hashable, Sendable {
     package var sentAt: Seconds
     package var heldFor: Seconds
+
+    package init(sentAt: Seconds, heldFor: Seconds) {
+        self.sentAt = sentAt
+        self.heldFor = heldFor
+    }
 }
 
 /// A message and where it goes.
@@ -177,6 +204,22 @@ package enum GossipSlot: Hashable, Sendable {
 }
 
 extension GossipMessage {
+    /// The message after it has waited for so long, in seconds: a frame in it is older by that.
+    package func aged(by seconds: Seconds) -> GossipMessage {
+        switch self {
+        case .push(var push):
+            push.carried.age += seconds
+            return .push(push)
+        case .relay(var push):
+            push.carried.age += seconds
+            return .relay(push)
+        case .forward(var push):
+            push.carried.age += seconds
+            return .forward(push)
+        default: return self
+        }
+    }
+
     /// The place in an outbox that this message takes.
     package var slot: GossipSlot {
         switch self {

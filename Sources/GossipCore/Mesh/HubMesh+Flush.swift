@@ -38,7 +38,7 @@ extension HubMesh {
         let oneWay = self.links[index].roundTrip.oneWay
         let retry = 1.3 * (self.links[index].roundTrip.smooth ?? 0.3) + 2 * settings.flushEvery + 0.06
         let (now, registers) = (self.now, self.registers)
-        let due = self.links[index].takeDue(limit: settings.framesPerFlush, now: now, retry: retry) { slot in
+        let due = self.links[index].takeDue(settings, now: now, retry: retry) { slot in
             let register = registers[slot]
             guard let frame = register.frame else { return nil }
             var due = register.arrivedAt
@@ -47,7 +47,7 @@ extension HubMesh {
             } else if case .hub = register.via {
                 due += settings.waitForPeer
             }
-            return (register.stamp, due)
+            return (register.stamp, due, frame.bytes.count)
         }
         flush.frames.reserveCapacity(due.count)
         for slot in due {
@@ -128,9 +128,10 @@ extension HubMesh {
     /// This hub's own links to the others are round trips between regions too.
     mutating func measureLinks() {
         for link in self.links {
-            guard let region = link.region, let smooth = link.roundTrip.smooth, let minimum = link.roundTrip.minimum
+            guard let own = self.region, let region = link.region, let smooth = link.roundTrip.smooth,
+                let minimum = link.roundTrip.minimum
             else { continue }
-            let value = RegionRoundTrip(source: self.region, target: region, smooth: smooth, minimum: minimum)
+            let value = RegionRoundTrip(source: own, target: region, smooth: smooth, minimum: minimum)
             self.roundTrips.take(value, isOwn: true, now: self.now)
         }
     }

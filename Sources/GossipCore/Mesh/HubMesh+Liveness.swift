@@ -143,9 +143,8 @@ extension HubMesh {
             self.registers[slot].admission = min(1, share)
         case .aging: break
         case .suspect, .unreachable, .gone:
-            let isServing = self.now - register.servedAt <= self.settings.massWindow
-            let floor = isServing ? min(register.admission, self.settings.readmission) : 0
-            self.registers[slot].admission = max(floor, register.admission * power(0.5, elapsed))
+            guard self.now - register.servedAt > self.settings.vouchedFor else { return }
+            self.registers[slot].admission = register.admission * power(0.5, elapsed)
         }
     }
 
@@ -178,14 +177,50 @@ extension HubMesh {
     /// The newest stamp held of an agent; `nil` for one never heard.
     package func stamp(of agent: AgentID) -> FrameStamp? { self.slots[agent].map { self.registers[$0].stamp } }
 
+    /// Through whom the newest frame of an agent came.
+    package func via(of agent: AgentID) -> Peer? { self.slots[agent].map { self.registers[$0].via } }
+
     package func liveness(of agent: AgentID) -> Liveness? { self.slots[agent].map { self.registers[$0].liveness } }
 
-    /// The other hubs, and how long each has been silent, in seconds; `nil` for one never heard.
-    package func members(now: Seconds) -> [(hub: HubID, silence: Seconds?, roundTrip: RoundTripEstimate)] {
+    /// What a hub says of itself.
+    package struct Summary: Hashable, Sendable {
+        package var hub: HubID
+        package var region: RegionName?
+        package var isFrozen: Bool
+        /// How little it trusts its own ears, 0 to 8.
+        package var doubt: Int
+    }
+
+    package var summary: Summary {
+        Summary(hub: self.hub, region: self.region, isFrozen: self.isFrozen, doubt: self.health.score)
+    }
+
+    /// What is known of another hub.
+    package struct MemberView: Hashable, Sendable {
+        package var hub: HubID
+        /// How long it has been silent, in seconds; `nil` for one never heard.
+        package var silence: Seconds?
+        package var roundTrip: RoundTripEstimate
+        package var region: RegionName?
+    }
+
+    /// The other hubs, by number.
+    package func members(now: Seconds) -> [MemberView] {
         let now = self.clock.peek(now)
         return self.links.map { link in
-            (link.hub, link.heardAt.isFinite ? max(0, now - link.heardAt) : nil, link.roundTrip)
+            MemberView(
+                hub: link.hub,
+                silence: link.heardAt.isFinite ? max(0, now - link.heardAt) : nil,
+                roundTrip: link.roundTrip,
+                region: link.region
+            )
         }
+    }
+
+    /// The newest stamp of an agent that each other hub said it holds.
+    package func stampsElsewhere(of agent: AgentID) -> [(hub: HubID, stamp: FrameStamp)] {
+        guard let slot = self.slots[agent] else { return [] }
+        return self.links.map { ($0.hub, $0.have[slot]) }
     }
 }
 

@@ -32,6 +32,8 @@ package struct HubMesh: Sendable {
         package var accepted = 0
         /// Frames flushed to other hubs.
         package var flushed = 0
+
+        package init() {}
     }
 
     /// What is held of one agent.
@@ -59,7 +61,8 @@ package struct HubMesh: Sendable {
     }
 
     package let hub: HubID
-    package let region: RegionName
+    /// Where it stands; without, its links measure no round trips between regions.
+    package let region: RegionName?
     package let settings: GossipSettings
     let run: UInt64
     var registers: [Register] = []
@@ -81,15 +84,15 @@ package struct HubMesh: Sendable {
 
     /// - Parameters:
     ///   - hub: This replica.
-    ///   - region: Where it stands.
-    ///   - others: Every other replica.
+    ///   - region: Where it stands, when that is known.
+    ///   - others: The other replicas that are known; more come with ``meet(_:)``.
     ///   - settings: Times and bounds.
     ///   - now: This hub's clock.
     ///   - dice: Draws the run, and the phase of the flushes.
     package init(
         hub: HubID,
-        region: RegionName,
-        others: [HubID],
+        region: RegionName?,
+        others: [HubID] = [],
         settings: GossipSettings = GossipSettings(),
         now: Seconds,
         dice: inout some RandomNumberGenerator
@@ -111,6 +114,19 @@ package struct HubMesh: Sendable {
 
     // MARK: Who there is
 
+    /// Another replica is there: frames are flushed to it from now on.
+    package mutating func meet(_ other: HubID) {
+        guard other != self.hub, !self.links.contains(where: { $0.hub == other }) else { return }
+        var link = MeshLink(hub: other, completeAt: self.now, now: self.now)
+        link.grow(to: self.registers.count)
+        for slot in self.registers.indices where self.registers[slot].frame != nil { link.wait(slot) }
+        self.links.append(link)
+        self.links.sort { $0.hub < $1.hub }
+    }
+
+    /// Another replica is gone for good: it counts for no majority, and nothing is kept for it.
+    package mutating func part(_ other: HubID) { self.links.removeAll { $0.hub == other } }
+
     /// Tells of a registered agent: its region and where it listens, and that incarnations before this one are over.
     ///
     /// Without it the agent's frames count all the same, but it is named to nobody as a relay.
@@ -128,7 +144,8 @@ package struct HubMesh: Sendable {
         self.registers[slot].weight = max(0, weight)
     }
 
-    /// A gateway got answers from the agent's cluster: while it does, silence alone does not take the whole share.
+    /// Somebody gets answers from the agent's cluster: for ``GossipSettings/vouchedFor`` seconds silence takes nothing
+    /// of its share.
     package mutating func serves(_ agent: AgentID, now: Seconds) {
         guard let slot = self.slots[agent] else { return }
         self.registers[slot].servedAt = self.clock.peek(now)
@@ -205,7 +222,12 @@ package struct HubMesh: Sendable {
         switch (message, peer) {
         case (.push(let push), .agent(let agent)) where push.carried.frame.header.agent == agent:
             guard self.join(push.carried, via: peer, into: &effects, isGenuine: isGenuine) else { return effects }
-            for value in push.roundTrips.prefix(64) { self.roundTrips.take(value, isOwn: true, now: self.now) }
+            // Only with a frame that was new and genuine, and only from where the agent stands.
+            if !effects.learned.isEmpty, let slot = self.slots[agent], let region = self.registers[slot].region {
+                for value in push.roundTrips.prefix(64) where value.source == region {
+                    self.roundTrips.take(value, isOwn: true, now: self.now)
+                }
+            }
             self.acknowledge(agent, to: peer, echo: push.sentAt, into: &effects)
         case (.forward(let push), .agent(let relay)) where push.carried.frame.header.agent != relay:
             guard self.join(push.carried, via: peer, into: &effects, isGenuine: isGenuine) else { return effects }

@@ -88,19 +88,19 @@ struct MeshLink: Sendable {
     /// The slots to send now.
     ///
     /// - Parameters:
-    ///   - limit: How many at most.
+    ///   - settings: How many and how many bytes at most.
     ///   - now: The hub's clock.
     ///   - retry: When what was sent, and is not known to have come, is sent again.
     ///   - held: The stamp held of a slot, and when it may go to the other first; `nil` without a frame.
     /// - Returns: Slots, in the order in which they changed.
     mutating func takeDue(
-        limit: Int,
+        _ settings: GossipSettings,
         now: Seconds,
         retry: Seconds,
-        held: (Int) -> (stamp: FrameStamp, due: Seconds)?
+        held: (Int) -> (stamp: FrameStamp, due: Seconds, bytes: Int)?
     ) -> [Int] {
         var due: [Int] = []
-        var kept = 0
+        var (kept, bytes) = (0, 0)
         for slot in self.waiting {
             guard let held = held(slot), self.have[slot] < held.stamp else {
                 self.isWaiting[slot] = false
@@ -108,11 +108,12 @@ struct MeshLink: Sendable {
             }
             self.waiting[kept] = slot
             kept += 1
-            guard due.count < limit else { continue }
+            guard due.count < settings.framesPerFlush, bytes < settings.bytesPerFlush else { continue }
             let isOnItsWay = self.sent[slot] == held.stamp && now - self.sentAt[slot] < retry
             guard !isOnItsWay, self.sent[slot] == held.stamp || now >= held.due else { continue }
             self.sent[slot] = held.stamp
             self.sentAt[slot] = now
+            bytes += held.bytes
             due.append(slot)
         }
         self.waiting.removeLast(self.waiting.count - kept)

@@ -57,7 +57,7 @@ extension HubMesh {
         for slot in self.registers.indices {
             let register = self.registers[slot]
             guard let region = register.region, register.liveness == .fresh,
-                register.frame?.header.reach.isEmpty == false
+                register.frame?.header.reach.isEmpty == false, !register.address.isEmpty
             else { continue }
             regions[region, default: []].append(slot)
         }

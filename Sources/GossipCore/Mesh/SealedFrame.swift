@@ -53,9 +53,10 @@ package struct FrameStamp: Hashable, Sendable, Comparable, CustomStringConvertib
     /// Older than every frame.
     package static let none = FrameStamp(order: 0)
 
-    let order: UInt64
+    /// The incarnation above the sequence: greater means newer.
+    package let order: UInt64
 
-    private init(order: UInt64) { self.order = order }
+    package init(order: UInt64) { self.order = order }
 
     /// - Parameters:
     ///   - incarnation: From the store; grows with every start of the agent.

@@ -52,7 +52,7 @@ struct HubOptions: ParsableArguments {
     }
 
     /// What the link shows; `nil` for plain text.
-    private func credentials() throws -> LinkCredentials? {
+    func credentials() throws -> LinkCredentials? {
         guard let certificate = self.certificate ?? Self.environment("ISOBAR_CERTIFICATE") else { return nil }
         let url = URL(fileURLWithPath: certificate)
         let files = LinkFiles(
@@ -165,6 +165,31 @@ struct HubOptions: ParsableArguments {
                 group.cancelAll()
             }
             try await body(OperatorClient(wire.client, hub: address.description))
+        }
+    }
+}
+
+extension HubOptions {
+    /// Asks another replica with the same certificate; a failure is an answer too.
+    func quietly<Value: Sendable>(
+        at address: String,
+        _ body: @escaping @Sendable (OperatorClient<WireClient.Transport>) async throws -> Value
+    ) async -> (value: Value?, fault: String?) {
+        do {
+            let target = try EndpointAddress(address)
+            let credentials = try self.credentials()
+            let wire = try WireClient(to: target, field: "replica", role: .hub, credentials: credentials)
+            return try await withThrowingTaskGroup(of: Void.self) { group in
+                if let credentials { group.addTask { try await credentials.run() } }
+                group.addTask { try await wire.client.runConnections() }
+                defer { group.cancelAll() }
+                let client = OperatorClient(wire.client, hub: address, deadline: .seconds(3))
+                let value = try await body(client)
+                wire.client.beginGracefulShutdown()
+                return (value, nil)
+            }
+        } catch {
+            return (nil, "\(error)")
         }
     }
 }

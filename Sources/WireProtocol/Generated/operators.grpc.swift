@@ -128,6 +128,19 @@ package enum Isobar_V1_Operators: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Gossip" metadata.
+        package enum Gossip: Sendable {
+            /// Request type for "Gossip".
+            package typealias Input = Isobar_V1_GossipRequest
+            /// Response type for "Gossip".
+            package typealias Output = Isobar_V1_GossipStatus
+            /// Descriptor for "Gossip".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "isobar.v1.Operators"),
+                method: "Gossip",
+                type: .unary
+            )
+        }
         /// Namespace for "Backup" metadata.
         package enum Backup: Sendable {
             /// Request type for "Backup".
@@ -151,6 +164,7 @@ package enum Isobar_V1_Operators: Sendable {
             History.descriptor,
             Recall.descriptor,
             Status.descriptor,
+            Gossip.descriptor,
             Backup.descriptor
         ]
     }
@@ -310,6 +324,24 @@ extension Isobar_V1_Operators {
             request: GRPCCore.StreamingServerRequest<Isobar_V1_StatusRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_FleetStatus>
+
+        /// Handle the "Gossip" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What this replica knows of agents, of the other replicas and of round trips.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Isobar_V1_GossipRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Isobar_V1_GossipStatus` messages.
+        func gossip(
+            request: GRPCCore.StreamingServerRequest<Isobar_V1_GossipRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_GossipStatus>
 
         /// Handle the "Backup" method.
         ///
@@ -471,6 +503,24 @@ extension Isobar_V1_Operators {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Isobar_V1_FleetStatus>
 
+        /// Handle the "Gossip" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What this replica knows of agents, of the other replicas and of round trips.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Isobar_V1_GossipRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Isobar_V1_GossipStatus` message.
+        func gossip(
+            request: GRPCCore.ServerRequest<Isobar_V1_GossipRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Isobar_V1_GossipStatus>
+
         /// Handle the "Backup" method.
         ///
         /// > Source IDL Documentation:
@@ -630,6 +680,24 @@ extension Isobar_V1_Operators {
             context: GRPCCore.ServerContext
         ) async throws -> Isobar_V1_FleetStatus
 
+        /// Handle the "Gossip" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What this replica knows of agents, of the other replicas and of round trips.
+        ///
+        /// - Parameters:
+        ///   - request: A `Isobar_V1_GossipRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Isobar_V1_GossipStatus` to respond with.
+        func gossip(
+            request: Isobar_V1_GossipRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Isobar_V1_GossipStatus
+
         /// Handle the "Backup" method.
         ///
         /// > Source IDL Documentation:
@@ -744,6 +812,17 @@ extension Isobar_V1_Operators.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Isobar_V1_Operators.Method.Gossip.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_GossipRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_GossipStatus>(),
+            handler: { request, context in
+                try await self.gossip(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Isobar_V1_Operators.Method.Backup.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_BackupRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_BackupPart>(),
@@ -842,6 +921,17 @@ extension Isobar_V1_Operators.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_FleetStatus> {
         let response = try await self.status(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func gossip(
+        request: GRPCCore.StreamingServerRequest<Isobar_V1_GossipRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Isobar_V1_GossipStatus> {
+        let response = try await self.gossip(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -964,6 +1054,19 @@ extension Isobar_V1_Operators.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Isobar_V1_FleetStatus> {
         return GRPCCore.ServerResponse<Isobar_V1_FleetStatus>(
             message: try await self.status(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func gossip(
+        request: GRPCCore.ServerRequest<Isobar_V1_GossipRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Isobar_V1_GossipStatus> {
+        return GRPCCore.ServerResponse<Isobar_V1_GossipStatus>(
+            message: try await self.gossip(
                 request: request.message,
                 context: context
             ),
@@ -1169,6 +1272,29 @@ extension Isobar_V1_Operators {
             deserializer: some GRPCCore.MessageDeserializer<Isobar_V1_FleetStatus>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Isobar_V1_FleetStatus>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Gossip" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What this replica knows of agents, of the other replicas and of round trips.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Isobar_V1_GossipRequest` message.
+        ///   - serializer: A serializer for `Isobar_V1_GossipRequest` messages.
+        ///   - deserializer: A deserializer for `Isobar_V1_GossipStatus` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func gossip<Result>(
+            request: GRPCCore.ClientRequest<Isobar_V1_GossipRequest>,
+            serializer: some GRPCCore.MessageSerializer<Isobar_V1_GossipRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Isobar_V1_GossipStatus>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Isobar_V1_GossipStatus>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Backup" method.
@@ -1470,6 +1596,40 @@ extension Isobar_V1_Operators {
             )
         }
 
+        /// Call the "Gossip" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What this replica knows of agents, of the other replicas and of round trips.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Isobar_V1_GossipRequest` message.
+        ///   - serializer: A serializer for `Isobar_V1_GossipRequest` messages.
+        ///   - deserializer: A deserializer for `Isobar_V1_GossipStatus` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func gossip<Result>(
+            request: GRPCCore.ClientRequest<Isobar_V1_GossipRequest>,
+            serializer: some GRPCCore.MessageSerializer<Isobar_V1_GossipRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Isobar_V1_GossipStatus>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Isobar_V1_GossipStatus>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Isobar_V1_Operators.Method.Gossip.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Backup" method.
         ///
         /// > Source IDL Documentation:
@@ -1721,6 +1881,35 @@ extension Isobar_V1_Operators.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_StatusRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_FleetStatus>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Gossip" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What this replica knows of agents, of the other replicas and of round trips.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Isobar_V1_GossipRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func gossip<Result>(
+        request: GRPCCore.ClientRequest<Isobar_V1_GossipRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Isobar_V1_GossipStatus>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.gossip(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Isobar_V1_GossipRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Isobar_V1_GossipStatus>(),
             options: options,
             onResponse: handleResponse
         )
@@ -2002,6 +2191,39 @@ extension Isobar_V1_Operators.ClientProtocol {
             metadata: metadata
         )
         return try await self.status(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Gossip" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What this replica knows of agents, of the other replicas and of round trips.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func gossip<Result>(
+        _ message: Isobar_V1_GossipRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Isobar_V1_GossipStatus>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Isobar_V1_GossipRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.gossip(
             request: request,
             options: options,
             onResponse: handleResponse

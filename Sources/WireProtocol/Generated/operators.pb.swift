@@ -1542,6 +1542,363 @@ package nonisolated struct Isobar_V1_BackupFile: Sendable {
   package init() {}
 }
 
+package nonisolated struct Isobar_V1_GossipRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// As one replica sees it. Ages in seconds.
+package nonisolated struct Isobar_V1_GossipStatus: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var hub: String = String()
+
+  package var number: UInt32 {
+    get {_number ?? 0}
+    set {_number = newValue}
+  }
+  /// Returns true if `number` has been explicitly set.
+  package var hasNumber: Bool {self._number != nil}
+  /// Clears the value of `number`. Subsequent reads from it will return its default value.
+  package mutating func clearNumber() {self._number = nil}
+
+  package var region: String = String()
+
+  /// So much turned suspect at once that the replica takes itself for cut off: shares stand still.
+  package var frozen: Bool {
+    get {_frozen ?? false}
+    set {_frozen = newValue}
+  }
+  /// Returns true if `frozen` has been explicitly set.
+  package var hasFrozen: Bool {self._frozen != nil}
+  /// Clears the value of `frozen`. Subsequent reads from it will return its default value.
+  package mutating func clearFrozen() {self._frozen = nil}
+
+  /// How far it trusts its own ears: 0 well to 8.
+  package var doubt: UInt32 {
+    get {_doubt ?? 0}
+    set {_doubt = newValue}
+  }
+  /// Returns true if `doubt` has been explicitly set.
+  package var hasDoubt: Bool {self._doubt != nil}
+  /// Clears the value of `doubt`. Subsequent reads from it will return its default value.
+  package mutating func clearDoubt() {self._doubt = nil}
+
+  package var hubs: [Isobar_V1_GossipHub] = []
+
+  package var agents: [Isobar_V1_GossipAgent] = []
+
+  package var roundTrips: [Isobar_V1_GossipRoundTrip] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _number: UInt32? = nil
+  fileprivate var _frozen: Bool? = nil
+  fileprivate var _doubt: UInt32? = nil
+}
+
+/// Another replica.
+package nonisolated struct Isobar_V1_GossipHub: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  /// Absent before it was met.
+  package var number: UInt32 {
+    get {_number ?? 0}
+    set {_number = newValue}
+  }
+  /// Returns true if `number` has been explicitly set.
+  package var hasNumber: Bool {self._number != nil}
+  /// Clears the value of `number`. Subsequent reads from it will return its default value.
+  package mutating func clearNumber() {self._number = nil}
+
+  package var region: String = String()
+
+  package var address: String = String()
+
+  /// Since it was heard; absent when it never was.
+  package var silence: Double {
+    get {_silence ?? 0}
+    set {_silence = newValue}
+  }
+  /// Returns true if `silence` has been explicitly set.
+  package var hasSilence: Bool {self._silence != nil}
+  /// Clears the value of `silence`. Subsequent reads from it will return its default value.
+  package mutating func clearSilence() {self._silence = nil}
+
+  package var roundTrip: Double {
+    get {_roundTrip ?? 0}
+    set {_roundTrip = newValue}
+  }
+  /// Returns true if `roundTrip` has been explicitly set.
+  package var hasRoundTrip: Bool {self._roundTrip != nil}
+  /// Clears the value of `roundTrip`. Subsequent reads from it will return its default value.
+  package mutating func clearRoundTrip() {self._roundTrip = nil}
+
+  /// Why the last connection to it failed.
+  package var fault: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _number: UInt32? = nil
+  fileprivate var _silence: Double? = nil
+  fileprivate var _roundTrip: Double? = nil
+}
+
+package nonisolated struct Isobar_V1_GossipAgent: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var cluster: String {
+    get {_storage._cluster}
+    set {_uniqueStorage()._cluster = newValue}
+  }
+
+  package var agent: String {
+    get {_storage._agent}
+    set {_uniqueStorage()._agent = newValue}
+  }
+
+  package var region: String {
+    get {_storage._region}
+    set {_uniqueStorage()._region = newValue}
+  }
+
+  package var address: String {
+    get {_storage._address}
+    set {_uniqueStorage()._address = newValue}
+  }
+
+  package var number: UInt32 {
+    get {_storage._number ?? 0}
+    set {_uniqueStorage()._number = newValue}
+  }
+  /// Returns true if `number` has been explicitly set.
+  package var hasNumber: Bool {_storage._number != nil}
+  /// Clears the value of `number`. Subsequent reads from it will return its default value.
+  package mutating func clearNumber() {_uniqueStorage()._number = nil}
+
+  package var incarnation: UInt32 {
+    get {_storage._incarnation ?? 0}
+    set {_uniqueStorage()._incarnation = newValue}
+  }
+  /// Returns true if `incarnation` has been explicitly set.
+  package var hasIncarnation: Bool {_storage._incarnation != nil}
+  /// Clears the value of `incarnation`. Subsequent reads from it will return its default value.
+  package mutating func clearIncarnation() {_uniqueStorage()._incarnation = nil}
+
+  package var sequence: UInt32 {
+    get {_storage._sequence ?? 0}
+    set {_uniqueStorage()._sequence = newValue}
+  }
+  /// Returns true if `sequence` has been explicitly set.
+  package var hasSequence: Bool {_storage._sequence != nil}
+  /// Clears the value of `sequence`. Subsequent reads from it will return its default value.
+  package mutating func clearSequence() {_uniqueStorage()._sequence = nil}
+
+  /// Since the agent made its newest frame, and since this replica took it.
+  package var age: Double {
+    get {_storage._age ?? 0}
+    set {_uniqueStorage()._age = newValue}
+  }
+  /// Returns true if `age` has been explicitly set.
+  package var hasAge: Bool {_storage._age != nil}
+  /// Clears the value of `age`. Subsequent reads from it will return its default value.
+  package mutating func clearAge() {_uniqueStorage()._age = nil}
+
+  package var held: Double {
+    get {_storage._held ?? 0}
+    set {_uniqueStorage()._held = newValue}
+  }
+  /// Returns true if `held` has been explicitly set.
+  package var hasHeld: Bool {_storage._held != nil}
+  /// Clears the value of `held`. Subsequent reads from it will return its default value.
+  package mutating func clearHeld() {_uniqueStorage()._held = nil}
+
+  /// direct, via hub NAME, or via relay NAME.
+  package var path: String {
+    get {_storage._path}
+    set {_uniqueStorage()._path = newValue}
+  }
+
+  package var liveness: String {
+    get {_storage._liveness}
+    set {_uniqueStorage()._liveness = newValue}
+  }
+
+  package var phi: Double {
+    get {_storage._phi ?? 0}
+    set {_uniqueStorage()._phi = newValue}
+  }
+  /// Returns true if `phi` has been explicitly set.
+  package var hasPhi: Bool {_storage._phi != nil}
+  /// Clears the value of `phi`. Subsequent reads from it will return its default value.
+  package mutating func clearPhi() {_uniqueStorage()._phi = nil}
+
+  /// The share of its cluster's capacity to plan with.
+  package var share: Double {
+    get {_storage._share ?? 0}
+    set {_uniqueStorage()._share = newValue}
+  }
+  /// Returns true if `share` has been explicitly set.
+  package var hasShare: Bool {_storage._share != nil}
+  /// Clears the value of `share`. Subsequent reads from it will return its default value.
+  package mutating func clearShare() {_uniqueStorage()._share = nil}
+
+  /// Whether its frame is the one that speaks for the cluster.
+  package var speaks: Bool {
+    get {_storage._speaks ?? false}
+    set {_uniqueStorage()._speaks = newValue}
+  }
+  /// Returns true if `speaks` has been explicitly set.
+  package var hasSpeaks: Bool {_storage._speaks != nil}
+  /// Clears the value of `speaks`. Subsequent reads from it will return its default value.
+  package mutating func clearSpeaks() {_uniqueStorage()._speaks = nil}
+
+  /// What was last refused under its name.
+  package var fault: String {
+    get {_storage._fault}
+    set {_uniqueStorage()._fault = newValue}
+  }
+
+  package var faultAge: Double {
+    get {_storage._faultAge ?? 0}
+    set {_uniqueStorage()._faultAge = newValue}
+  }
+  /// Returns true if `faultAge` has been explicitly set.
+  package var hasFaultAge: Bool {_storage._faultAge != nil}
+  /// Clears the value of `faultAge`. Subsequent reads from it will return its default value.
+  package mutating func clearFaultAge() {_uniqueStorage()._faultAge = nil}
+
+  package var pools: [Isobar_V1_GossipPool] {
+    get {_storage._pools}
+    set {_uniqueStorage()._pools = newValue}
+  }
+
+  /// What the other replicas said that they hold of it.
+  package var elsewhere: [Isobar_V1_GossipHolding] {
+    get {_storage._elsewhere}
+    set {_uniqueStorage()._elsewhere = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Isobar_V1_GossipPool: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pool: String = String()
+
+  package var state: String = String()
+
+  package var endpointsReady: UInt32 {
+    get {_endpointsReady ?? 0}
+    set {_endpointsReady = newValue}
+  }
+  /// Returns true if `endpointsReady` has been explicitly set.
+  package var hasEndpointsReady: Bool {self._endpointsReady != nil}
+  /// Clears the value of `endpointsReady`. Subsequent reads from it will return its default value.
+  package mutating func clearEndpointsReady() {self._endpointsReady = nil}
+
+  package var endpointsKnown: UInt32 {
+    get {_endpointsKnown ?? 0}
+    set {_endpointsKnown = newValue}
+  }
+  /// Returns true if `endpointsKnown` has been explicitly set.
+  package var hasEndpointsKnown: Bool {self._endpointsKnown != nil}
+  /// Clears the value of `endpointsKnown`. Subsequent reads from it will return its default value.
+  package mutating func clearEndpointsKnown() {self._endpointsKnown = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _endpointsReady: UInt32? = nil
+  fileprivate var _endpointsKnown: UInt32? = nil
+}
+
+package nonisolated struct Isobar_V1_GossipHolding: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var hub: String = String()
+
+  package var incarnation: UInt32 {
+    get {_incarnation ?? 0}
+    set {_incarnation = newValue}
+  }
+  /// Returns true if `incarnation` has been explicitly set.
+  package var hasIncarnation: Bool {self._incarnation != nil}
+  /// Clears the value of `incarnation`. Subsequent reads from it will return its default value.
+  package mutating func clearIncarnation() {self._incarnation = nil}
+
+  package var sequence: UInt32 {
+    get {_sequence ?? 0}
+    set {_sequence = newValue}
+  }
+  /// Returns true if `sequence` has been explicitly set.
+  package var hasSequence: Bool {self._sequence != nil}
+  /// Clears the value of `sequence`. Subsequent reads from it will return its default value.
+  package mutating func clearSequence() {self._sequence = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _incarnation: UInt32? = nil
+  fileprivate var _sequence: UInt32? = nil
+}
+
+package nonisolated struct Isobar_V1_GossipRoundTrip: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var source: String = String()
+
+  package var target: String = String()
+
+  package var seconds: Double {
+    get {_seconds ?? 0}
+    set {_seconds = newValue}
+  }
+  /// Returns true if `seconds` has been explicitly set.
+  package var hasSeconds: Bool {self._seconds != nil}
+  /// Clears the value of `seconds`. Subsequent reads from it will return its default value.
+  package mutating func clearSeconds() {self._seconds = nil}
+
+  /// gateways, links or coordinates: who says so, the first of them that can.
+  package var by: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _seconds: Double? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "isobar.v1"
@@ -3790,6 +4147,489 @@ nonisolated extension Isobar_V1_BackupFile: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.madeUnixMs != rhs.madeUnixMs {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.entries != rhs.entries {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipRequest, rhs: Isobar_V1_GossipRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipStatus"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hub\0\u{1}number\0\u{1}region\0\u{1}frozen\0\u{1}doubt\0\u{1}hubs\0\u{1}agents\0\u{3}round_trips\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.hub) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._number) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.region) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self._frozen) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self._doubt) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.hubs) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.agents) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.roundTrips) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.hub.isEmpty {
+      try visitor.visitSingularStringField(value: self.hub, fieldNumber: 1)
+    }
+    try { if let v = self._number {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    if !self.region.isEmpty {
+      try visitor.visitSingularStringField(value: self.region, fieldNumber: 3)
+    }
+    try { if let v = self._frozen {
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._doubt {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+    } }()
+    if !self.hubs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.hubs, fieldNumber: 6)
+    }
+    if !self.agents.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.agents, fieldNumber: 7)
+    }
+    if !self.roundTrips.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.roundTrips, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipStatus, rhs: Isobar_V1_GossipStatus) -> Bool {
+    if lhs.hub != rhs.hub {return false}
+    if lhs._number != rhs._number {return false}
+    if lhs.region != rhs.region {return false}
+    if lhs._frozen != rhs._frozen {return false}
+    if lhs._doubt != rhs._doubt {return false}
+    if lhs.hubs != rhs.hubs {return false}
+    if lhs.agents != rhs.agents {return false}
+    if lhs.roundTrips != rhs.roundTrips {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipHub: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipHub"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}number\0\u{1}region\0\u{1}address\0\u{1}silence\0\u{3}round_trip\0\u{1}fault\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._number) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.region) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      case 5: try { try decoder.decodeSingularDoubleField(value: &self._silence) }()
+      case 6: try { try decoder.decodeSingularDoubleField(value: &self._roundTrip) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.fault) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if let v = self._number {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    if !self.region.isEmpty {
+      try visitor.visitSingularStringField(value: self.region, fieldNumber: 3)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularStringField(value: self.address, fieldNumber: 4)
+    }
+    try { if let v = self._silence {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 5)
+    } }()
+    try { if let v = self._roundTrip {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 6)
+    } }()
+    if !self.fault.isEmpty {
+      try visitor.visitSingularStringField(value: self.fault, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipHub, rhs: Isobar_V1_GossipHub) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs._number != rhs._number {return false}
+    if lhs.region != rhs.region {return false}
+    if lhs.address != rhs.address {return false}
+    if lhs._silence != rhs._silence {return false}
+    if lhs._roundTrip != rhs._roundTrip {return false}
+    if lhs.fault != rhs.fault {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipAgent: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipAgent"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{1}agent\0\u{1}region\0\u{1}address\0\u{1}number\0\u{1}incarnation\0\u{1}sequence\0\u{1}age\0\u{1}held\0\u{1}path\0\u{1}liveness\0\u{1}phi\0\u{1}share\0\u{1}speaks\0\u{1}fault\0\u{3}fault_age\0\u{1}pools\0\u{1}elsewhere\0")
+
+  fileprivate class _StorageClass {
+    var _cluster: String = String()
+    var _agent: String = String()
+    var _region: String = String()
+    var _address: String = String()
+    var _number: UInt32? = nil
+    var _incarnation: UInt32? = nil
+    var _sequence: UInt32? = nil
+    var _age: Double? = nil
+    var _held: Double? = nil
+    var _path: String = String()
+    var _liveness: String = String()
+    var _phi: Double? = nil
+    var _share: Double? = nil
+    var _speaks: Bool? = nil
+    var _fault: String = String()
+    var _faultAge: Double? = nil
+    var _pools: [Isobar_V1_GossipPool] = []
+    var _elsewhere: [Isobar_V1_GossipHolding] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _cluster = source._cluster
+      _agent = source._agent
+      _region = source._region
+      _address = source._address
+      _number = source._number
+      _incarnation = source._incarnation
+      _sequence = source._sequence
+      _age = source._age
+      _held = source._held
+      _path = source._path
+      _liveness = source._liveness
+      _phi = source._phi
+      _share = source._share
+      _speaks = source._speaks
+      _fault = source._fault
+      _faultAge = source._faultAge
+      _pools = source._pools
+      _elsewhere = source._elsewhere
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._cluster) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._agent) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._region) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._address) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._number) }()
+        case 6: try { try decoder.decodeSingularUInt32Field(value: &_storage._incarnation) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._sequence) }()
+        case 8: try { try decoder.decodeSingularDoubleField(value: &_storage._age) }()
+        case 9: try { try decoder.decodeSingularDoubleField(value: &_storage._held) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._path) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._liveness) }()
+        case 12: try { try decoder.decodeSingularDoubleField(value: &_storage._phi) }()
+        case 13: try { try decoder.decodeSingularDoubleField(value: &_storage._share) }()
+        case 14: try { try decoder.decodeSingularBoolField(value: &_storage._speaks) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._fault) }()
+        case 16: try { try decoder.decodeSingularDoubleField(value: &_storage._faultAge) }()
+        case 17: try { try decoder.decodeRepeatedMessageField(value: &_storage._pools) }()
+        case 18: try { try decoder.decodeRepeatedMessageField(value: &_storage._elsewhere) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._cluster.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._cluster, fieldNumber: 1)
+      }
+      if !_storage._agent.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._agent, fieldNumber: 2)
+      }
+      if !_storage._region.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._region, fieldNumber: 3)
+      }
+      if !_storage._address.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._address, fieldNumber: 4)
+      }
+      try { if let v = _storage._number {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._incarnation {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._sequence {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._age {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 8)
+      } }()
+      try { if let v = _storage._held {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 9)
+      } }()
+      if !_storage._path.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._path, fieldNumber: 10)
+      }
+      if !_storage._liveness.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._liveness, fieldNumber: 11)
+      }
+      try { if let v = _storage._phi {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._share {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 13)
+      } }()
+      try { if let v = _storage._speaks {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 14)
+      } }()
+      if !_storage._fault.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._fault, fieldNumber: 15)
+      }
+      try { if let v = _storage._faultAge {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 16)
+      } }()
+      if !_storage._pools.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._pools, fieldNumber: 17)
+      }
+      if !_storage._elsewhere.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._elsewhere, fieldNumber: 18)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipAgent, rhs: Isobar_V1_GossipAgent) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._cluster != rhs_storage._cluster {return false}
+        if _storage._agent != rhs_storage._agent {return false}
+        if _storage._region != rhs_storage._region {return false}
+        if _storage._address != rhs_storage._address {return false}
+        if _storage._number != rhs_storage._number {return false}
+        if _storage._incarnation != rhs_storage._incarnation {return false}
+        if _storage._sequence != rhs_storage._sequence {return false}
+        if _storage._age != rhs_storage._age {return false}
+        if _storage._held != rhs_storage._held {return false}
+        if _storage._path != rhs_storage._path {return false}
+        if _storage._liveness != rhs_storage._liveness {return false}
+        if _storage._phi != rhs_storage._phi {return false}
+        if _storage._share != rhs_storage._share {return false}
+        if _storage._speaks != rhs_storage._speaks {return false}
+        if _storage._fault != rhs_storage._fault {return false}
+        if _storage._faultAge != rhs_storage._faultAge {return false}
+        if _storage._pools != rhs_storage._pools {return false}
+        if _storage._elsewhere != rhs_storage._elsewhere {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipPool: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipPool"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}state\0\u{3}endpoints_ready\0\u{3}endpoints_known\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pool) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._endpointsReady) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self._endpointsKnown) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.pool.isEmpty {
+      try visitor.visitSingularStringField(value: self.pool, fieldNumber: 1)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 2)
+    }
+    try { if let v = self._endpointsReady {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._endpointsKnown {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipPool, rhs: Isobar_V1_GossipPool) -> Bool {
+    if lhs.pool != rhs.pool {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs._endpointsReady != rhs._endpointsReady {return false}
+    if lhs._endpointsKnown != rhs._endpointsKnown {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipHolding: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipHolding"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hub\0\u{1}incarnation\0\u{1}sequence\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.hub) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._incarnation) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._sequence) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.hub.isEmpty {
+      try visitor.visitSingularStringField(value: self.hub, fieldNumber: 1)
+    }
+    try { if let v = self._incarnation {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._sequence {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipHolding, rhs: Isobar_V1_GossipHolding) -> Bool {
+    if lhs.hub != rhs.hub {return false}
+    if lhs._incarnation != rhs._incarnation {return false}
+    if lhs._sequence != rhs._sequence {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_GossipRoundTrip: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GossipRoundTrip"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}target\0\u{1}seconds\0\u{1}by\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.source) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.target) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self._seconds) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.by) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.source.isEmpty {
+      try visitor.visitSingularStringField(value: self.source, fieldNumber: 1)
+    }
+    if !self.target.isEmpty {
+      try visitor.visitSingularStringField(value: self.target, fieldNumber: 2)
+    }
+    try { if let v = self._seconds {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 3)
+    } }()
+    if !self.by.isEmpty {
+      try visitor.visitSingularStringField(value: self.by, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_GossipRoundTrip, rhs: Isobar_V1_GossipRoundTrip) -> Bool {
+    if lhs.source != rhs.source {return false}
+    if lhs.target != rhs.target {return false}
+    if lhs._seconds != rhs._seconds {return false}
+    if lhs.by != rhs.by {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

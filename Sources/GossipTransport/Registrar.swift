@@ -1,0 +1,75 @@
+package import FleetModel
+import Foundation
+package import GRPCCore
+package import WireProtocol
+
+/// What a hub does for agents that start; called from many calls at once.
+package protocol AgentRegistry: Sendable {
+    /// Gives an agent its number, an incarnation greater than any before it in its cluster, and the key of it.
+    func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration
+}
+
+/// The hub's end of registrations.
+package struct RegistryService<Registry: AgentRegistry>: Isobar_V1_Registry.SimpleServiceProtocol {
+    private let registry: Registry
+
+    package init(registry: Registry) { self.registry = registry }
+
+    package func register(
+        request: Isobar_V1_RegisterAgent,
+        context: ServerContext
+    ) async throws -> Isobar_V1_Registration {
+        try context.requirePeer(toSpeakFor: request.cluster)
+        do {
+            let given = try await self.registry.register(
+                cluster: try ClusterName(request.cluster),
+                region: try RegionName(request.region),
+                agent: try AgentName(request.agent)
+            )
+            var registration = Isobar_V1_Registration()
+            registration.agent = given.agent
+            registration.incarnation = given.incarnation
+            registration.key = Data(given.key)
+            return registration
+        } catch let error as InvalidName {
+            throw RPCError(code: .invalidArgument, message: error.description)
+        }
+    }
+}
+
+/// An agent's end of its registration with one hub replica.
+package struct Registrar<Transport: ClientTransport>: Sendable {
+    private let client: Isobar_V1_Registry.Client<Transport>
+
+    package init(client: GRPCClient<Transport>) { self.client = Isobar_V1_Registry.Client(wrapping: client) }
+
+    /// Asks until the hub answers.
+    ///
+    /// - Parameter failed: Told why a try failed.
+    /// - Throws: `CancellationError` when cancelled, or the hub's refusal of the names.
+    package func register(
+        cluster: ClusterName,
+        region: RegionName,
+        agent: AgentName,
+        failed: @Sendable (String) -> Void
+    ) async throws -> AgentRegistration {
+        var request = Isobar_V1_RegisterAgent()
+        request.cluster = cluster.text
+        request.region = region.text
+        request.agent = agent.text
+        var options = CallOptions.defaults
+        options.timeout = .seconds(2)
+        var backoff = Backoff()
+        var dice = SystemRandomNumberGenerator()
+        while true {
+            do {
+                let given = try await self.client.register(request, options: options)
+                return AgentRegistration(agent: given.agent, incarnation: given.incarnation, key: Array(given.key))
+            } catch let error as RPCError where error.code != .invalidArgument {
+                try Task.checkCancellation()
+                failed("register: \(error.message)")
+                try await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
+            }
+        }
+    }
+}

@@ -317,8 +317,9 @@ let rooms: [Room] = [
         floor: .programs,
         pure: false,
         uses: [
-            "FleetModel", "ConfigurationFiles", "Exposition", "GossipTransport", "Leadership", "Observability",
-            "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol", "WireTransport",
+            "FleetModel", "ConfigurationFiles", "EngineSignals", "Exposition", "GossipTransport", "Leadership",
+            "Observability", "PlanStream", "ProgramShell", "RequestRouting", "ReverseProxy", "WireProtocol",
+            "WireTransport",
         ],
         products: [.argumentParser, .logging, .lifecycle, .asyncHTTPClient, .nioCore, .nioPosix],
         testUses: ["TestKit"],

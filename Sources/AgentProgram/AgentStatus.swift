@@ -73,6 +73,7 @@ struct AgentStatus: Codable, Sendable {
         var endpoints_ready: Int
         var endpoints_known: Int
         var capacity: Double?
+        var error_share: Double?
         var unloaded_ttft_seconds: Double?
         var queue_scale_seconds: Double?
         var endpoints: [Endpoint]
@@ -129,6 +130,7 @@ extension Agent {
                         endpoints_ready: digest.endpointsReady,
                         endpoints_known: digest.endpointsKnown,
                         capacity: digest.capacity,
+                        error_share: digest.errorShare,
                         unloaded_ttft_seconds: digest.unloadedTTFT,
                         queue_scale_seconds: digest.queueScale,
                         endpoints: observer.samples(now: now).map { sample in
@@ -184,6 +186,7 @@ extension Agent {
             gauge("running", "Requests running.") { $0.running.map(Double.init) }
             gauge("waiting", "Requests waiting.") { $0.waiting.map(Double.init) }
             gauge("kv_cache_use_ratio", "Fullest endpoint's KV-cache use.") { $0.kvMax }
+            gauge("error_ratio", "Requests that end in an error, of all that end.") { $0.errorShare }
             gauge("capacity_requests_per_second", "Learned capacity.") { $0.capacity }
             gauge("reading_age_seconds", "Age of the oldest fresh reading.") { $0.readingAge }
             func perPool(_ name: String, help: String, _ value: (EndpointTracker) -> Int) {

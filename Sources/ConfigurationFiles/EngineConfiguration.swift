@@ -30,6 +30,7 @@ extension MetricsProfile {
         signals[.cachedPromptTokens] = try fields.optional("cachedPromptTokens") { try SeriesSelector($0) }
         signals[.generationTokens] = try fields.optional("generationTokens") { try SeriesSelector($0) }
         signals[.finished] = try fields.optional("finished") { try SeriesSelector($0) }
+        signals[.failed] = try fields.optional("failed") { try SeriesSelector($0) }
         let ttft = try fields.optional("ttft") { try SeriesSelector($0) }
         signals[.ttftSum] = ttft?.suffixed("_sum")
         signals[.ttftCount] = ttft?.suffixed("_count")

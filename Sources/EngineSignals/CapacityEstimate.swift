@@ -3,30 +3,46 @@ import FleetModel
 /// Learns how many requests per second one endpoint can finish at the current mix of lengths, without knowing
 /// its hardware.
 ///
-/// Each window gives one point of the step model ``StepModel``. Points are kept in bins over log₂ of the running
-/// requests, two per octave, so that what was learned at another load is not forgotten; a ridge regression holds
-/// the coefficients near what physics says of an idle engine until the load says more. The capacity is the model's
-/// throughput with all seats taken. What is measured at saturation outweighs the model, and at first no estimate
-/// may run far ahead of what has been seen.
+/// A ``StepFit`` learns from windows how long the engine's steps take for what they work on. The capacity is what such
+/// an engine finishes with all seats taken: `n` requests that need `L` steps each leave at `n/(L·T)`. What is measured
+/// with every seat taken outweighs the model, and at first no estimate may run far ahead of what has been seen.
 ///
-/// Differences from that method: the trust region widens with the evidence (see `trust`), and an engine
-/// without token counters is fitted by Little's law (see `normalised`).
+/// docs/capacity.md says how well this does.
 struct CapacityEstimate: Sendable {
     /// The memory of averages of rates, in seconds.
     private static let rateMemory: Seconds = 20
     /// The mix of lengths is that of about the last 200 requests, but no younger than 20 s and no older than 120 s.
     private static let mixMemory = (requests: 200.0, least: 20.0, most: 120.0)
     /// What share of its answer a running request has generated, by the time it counts as one, when loads settle.
-    private static let runningAnswer = 0.4
-    /// A prompt token's time when the engine says no time to first token: 33,000 tokens a second.
-    private static let usualPromptTokenTime: Seconds = 3e-5
+    ///
+    /// Under a steady load it is `(1 − v²)/2` for answers whose lengths vary by `v`, their deviation over their mean;
+    /// those of conversations vary by 0.7 to 1.
+    private static let runningAnswer = 0.1
+    /// Reading the whole memory of a GPU once, in seconds: what weights and a full KV cache take together.
+    ///
+    /// Size over bandwidth, from the makers' data sheets, is 24 ms (H100), 29 (H200), 39 (A100 80 GB) and 56 (L40S);
+    /// servers use nine tenths of the memory, and kernels reach about six tenths of the bandwidth.
+    private static let wholeMemory: Seconds = 0.058
+    /// What a token of context takes over what all weights take, where the size of the KV cache is not known: 1.43
+    /// times the bytes, of a model between 8B (8.7e-6) and 70B (2.3e-6).
+    private static let usualContext = 1.43 * 5e-6
+    /// As many tokens are computed in the time in which all weights are read: arithmetic over bandwidth of the same
+    /// data sheets is 295 (H100), 153 (A100) and 209 (L40S).
+    private static let tokensPerReading = 200.0
     /// The seats of an engine that never said and never filled them: vLLM's usual `--max-num-seqs`.
     private static let usualSeats = 256.0
     /// The share of the KV cache that fills before requests wait or are pushed out.
     private static let kvFull = 0.92
+    /// Steps are learned from windows of a second, and of four times to first token where that is more: what is cut in
+    /// the middle of a prompt has its time without its tokens.
+    private static let stepWindow = (firstTokens: 4.0, most: 5.0)
 
     private let settings: SignalSettings
-    private var bins: [Int: LoadBin] = [:]
+    private var steps = StepFit()
+    private var prompts = PromptTime()
+    /// Windows that are not long enough yet to learn steps from.
+    private var gathered: LoadWindow?
+    private var firstToken = Average()
 
     private var finished = Average()
     private var running = Average()
@@ -36,10 +52,10 @@ struct CapacityEstimate: Sendable {
 
     /// The shortest mean time between tokens seen, which drifts up slowly so that a fluke is forgotten.
     private var shortestITL: Seconds?
-    private var prefill = PrefillTime()
+    private var unloaded = UnloadedPromptTime()
     /// KV-cache use per running request.
     private var kvUsePerRequest: Double?
-    private var saturation: [Bool] = []
+    private var queues: [Bool] = []
     private var saturatedThroughput: Double?
     private var saturatedRunning: Double?
     private var greatestThroughput = 0.0
@@ -48,6 +64,8 @@ struct CapacityEstimate: Sendable {
     private(set) var capacity: Double?
     private var knownSeats: Double?
     private var kvTokens: Double?
+    /// Steps make tokens; without token counters a step is a whole request.
+    private var countsTokens = true
 
     init(settings: SignalSettings) {
         self.settings = settings
@@ -56,32 +74,43 @@ struct CapacityEstimate: Sendable {
 
     /// Whether requests have been waiting in six of the last eight windows: a single queue during a long
     /// prefill is no saturation.
-    var isSaturated: Bool { self.saturation.count { $0 } >= 6 }
+    var isSaturated: Bool { self.queues.count { $0 } >= 6 }
+
+    /// Whether requests wait because no seat is free.
+    ///
+    /// While the number running still rises, prompts wait for each other and not for seats, and fewer requests end
+    /// than could, because those that will are only just begun.
+    private var isFull: Bool {
+        guard self.isSaturated, let running = self.lastRunning else { return false }
+        return running <= 1.1 * self.running.value
+    }
 
     mutating func learn(_ raw: LoadWindow, seats: Int?, kvTokens: Double?) {
         self.knownSeats = (self.settings.maxRunning ?? seats).map(Double.init)
         self.kvTokens = kvTokens
         self.running.add(raw.running, over: raw.length, memory: Self.rateMemory)
         self.finished.add(raw.finished, over: raw.length, memory: Self.rateMemory)
+        self.countsTokens = raw.generated != nil
         let window = self.normalised(raw)
         self.learnMix(window)
 
-        if let itl = window.itl, itl > 0, window.running >= 0.8 {
+        if window.running >= 0.8 {
             // Nothing fades in a quiet time: what the engine can do, it can still do after an idle night.
             self.windows += 1
             self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
-            self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl
-            let bin = LoadBin(running: window.running, promptInStep: (window.uncachedPrompt ?? 0) * itl, itl: itl)
-            let octave = Int((2 * Math.log2(window.running)).rounded())
-            if self.bins[octave]?.add(bin) == nil { self.bins[octave] = bin }
+            if let itl = window.itl { self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl }
+            if let kvUse = window.kvUse, kvUse > 0.004 {
+                let perRequest = kvUse / window.running
+                self.kvUsePerRequest = self.kvUsePerRequest.map { $0 + 0.03 * (perRequest - $0) } ?? perRequest
+            }
+            self.steps.addPlain(window, context: self.context(in: window))
         }
-        if window.waiting < 0.2 { self.prefill.learn(window, step: self.shortestITL ?? 0) }
-        if let kvUse = window.kvUse, kvUse > 0.004, window.running >= 0.8 {
-            let perRequest = kvUse / window.running
-            self.kvUsePerRequest = self.kvUsePerRequest.map { $0 + 0.03 * (perRequest - $0) } ?? perRequest
-        }
-        self.saturation = (self.saturation + [window.waiting >= max(2, 0.1 * window.running)]).suffix(8)
-        if self.isSaturated {
+        self.prompts.add(window)
+        if window.waiting < 0.2 { self.unloaded.learn(window, step: self.shortestITL ?? 0) }
+        self.learnSteps(window)
+
+        self.queues = (self.queues + [window.waiting >= max(2, 0.1 * window.running)]).suffix(8)
+        if self.isFull {
             self.saturatedThroughput =
                 self.saturatedThroughput.map { $0 + 0.08 * (window.finished - $0) } ?? self.finished.value
             self.saturatedRunning = self.saturatedRunning.map { $0 + 0.1 * (window.running - $0) } ?? window.running
@@ -90,9 +119,16 @@ struct CapacityEstimate: Sendable {
     }
 
     private var currentCapacity: Double? {
-        guard let model = self.model, let lengthOut = self.lengthOut, self.greatestThroughput > 0 else { return nil }
-        var capacity = model.throughput(running: self.seats, lengthIn: self.lengthIn, lengthOut: lengthOut)
-        if self.settings.learnsFromSaturation, self.isSaturated, let measured = self.saturatedThroughput {
+        guard let model = self.steps.model, let lengthOut = self.lengthOut, self.greatestThroughput > 0 else {
+            return nil
+        }
+        var capacity = model.throughput(
+            running: self.seats,
+            lengthIn: self.lengthIn,
+            lengthOut: lengthOut,
+            context: self.contextPerRequest
+        )
+        if self.settings.learnsFromSaturation, self.isFull, let measured = self.saturatedThroughput {
             capacity = 0.3 * capacity + 0.7 * measured
         }
         return min(capacity, self.trust * self.greatestThroughput)
@@ -110,26 +146,9 @@ struct CapacityEstimate: Sendable {
     /// Requests finished per second, averaged.
     var throughput: Double { self.finished.value }
 
-    /// The fitted step; `nil` before any token has been timed.
-    var model: StepModel? {
-        guard let a = self.shortestITL else { return nil }
-        let context: Double
-        if let perRequest = self.kvUsePerRequest, let kvTokens = self.kvTokens {
-            context = perRequest * kvTokens
-        } else {
-            context = self.lengthIn + (self.lengthOut ?? 0) / 2
-        }
-        // Weights (a) and context (b) are both read through the same memory, so their ratio does not depend on
-        // the hardware; 1.43 was fitted on decode times of Llama-8B and 70B.
-        let b = 1.43 * self.settings.kvTokenPerWeights * max(context, 1) * a
-        let c = self.prefill.perToken ?? Self.usualPromptTokenTime
-        let bins = self.bins.sorted { $0.key < $1.key }.map(\.value)
-        return StepModel.fit(bins, prior: StepModel(a: 0.98 * a, b: b, c: c))
-    }
-
     /// Time to first token of the current mix while nothing waits: a step, and the prompt.
     var unloadedTTFT: Seconds? {
-        guard let step = self.shortestITL, let perToken = self.prefill.perToken else { return nil }
+        guard let step = self.shortestITL, let perToken = self.unloaded.perToken else { return nil }
         return step + perToken * self.lengthIn
     }
 
@@ -137,6 +156,48 @@ struct CapacityEstimate: Sendable {
     var lengthIn: Double { self.mix.begun > 0 ? self.mix.prompt / self.mix.begun : 0 }
     var lengthOut: Double? {
         self.mix.answers > 0 && self.mix.generated > 0 ? self.mix.generated / self.mix.answers : nil
+    }
+
+    /// Tokens of context that a running request holds.
+    private var contextPerRequest: Double {
+        if let perRequest = self.kvUsePerRequest, let kvTokens = self.kvTokens { return perRequest * kvTokens }
+        return self.lengthIn + (self.lengthOut ?? 0) / 2
+    }
+
+    /// Tokens of context that the batch held.
+    private func context(in window: LoadWindow) -> Double {
+        if let kvUse = window.kvUse, let kvTokens = self.kvTokens { return kvUse * kvTokens }
+        return window.running * self.contextPerRequest
+    }
+
+    private mutating func learnSteps(_ window: LoadWindow) {
+        if let ttft = window.ttft {
+            let begun = (window.begun ?? window.finished) * window.length
+            self.firstToken.add(ttft, over: begun, memory: 40)
+        }
+        let whole = self.gathered?.joined(window) ?? window
+        guard whole.length >= min(Self.stepWindow.firstTokens * self.firstToken.value, Self.stepWindow.most) else {
+            self.gathered = whole
+            return
+        }
+        self.gathered = nil
+        guard whole.running >= 0.8, let step = self.shortestITL, step > 0 else { return }
+        self.steps.add(whole, context: self.context(in: whole))
+        let prompts = self.prompts.mean(tokens: self.lengthIn)
+        let context =
+            if let kvTokens = self.kvTokens, kvTokens > 0, self.countsTokens {
+                max(Self.wholeMemory - step, 0.3 * Self.wholeMemory) / kvTokens
+            } else {
+                Self.usualContext * step
+            }
+        self.steps.fit(
+            expected: StepModel(
+                weights: step,
+                token: prompts.map { $0.time / $0.tokens } ?? step / Self.tokensPerReading,
+                context: context
+            ),
+            prompts: prompts
+        )
     }
 
     private mutating func learnMix(_ window: LoadWindow) {
@@ -168,17 +229,21 @@ struct CapacityEstimate: Sendable {
 
     /// The window with its gaps filled.
     ///
-    /// Without a token time, running requests take turns: `ITL = n/G`. Without token counters a whole request
+    /// Without times between tokens, running requests take turns: `ITL = n/G`. Without token counters a whole request
     /// counts as one token: by Little's law its time is `n/X`, of the averages, since requests are too few in
     /// one window; prompts then are part of that time.
     private func normalised(_ raw: LoadWindow) -> LoadWindow {
         var window = raw
         if let generated = raw.generated {
-            if raw.itl == nil, generated > 0 { window.itl = raw.running / generated }
+            if raw.timedTokens == nil, generated > 0 {
+                window.tokenTime = raw.running
+                window.timedTokens = generated
+            }
         } else {
             window.generated = raw.finished
             window.uncachedPrompt = nil
-            window.itl = self.finished.value > 0 ? self.running.value / self.finished.value : nil
+            window.tokenTime = self.running.value
+            window.timedTokens = self.finished.value
         }
         return window
     }
@@ -194,11 +259,11 @@ private struct Mix {
     var answers = 0.0
 }
 
-/// The time that a prompt token takes to the first answer, from times to first token without a queue.
+/// The time that a prompt token takes to the first answer while nothing waits, from times to first token.
 ///
 /// A window has few requests and their lengths differ, so times are added up until twelve requests have begun.
 /// Of these sums the low side is the unloaded side: the estimate falls quickly and rises slowly.
-private struct PrefillTime {
+private struct UnloadedPromptTime {
     private static let enough = 12.0
 
     private var requests = 0.0

@@ -13,6 +13,7 @@ package struct EndpointTracker: Sendable {
     private let settings: SignalSettings
     private var meter = WindowMeter()
     private(set) var estimate: CapacityEstimate
+    private(set) var errors = ErrorRate()
     private var lastWindow: (window: LoadWindow, closedAt: Seconds)?
 
     package init(endpoint: EndpointAddress, settings: SignalSettings = SignalSettings()) {
@@ -80,10 +81,14 @@ package struct EndpointTracker: Sendable {
         let (restarts, upgrades) = (self.meter.restarts, self.meter.upgrades)
         let closed = self.meter.add(reading, now: now)
         // What another run of the engine did is not what this one does.
-        if self.meter.restarts > restarts { self.lastWindow = nil }
+        if self.meter.restarts > restarts {
+            self.lastWindow = nil
+            self.errors = ErrorRate()
+        }
         if self.meter.upgrades > upgrades { self.estimate = CapacityEstimate(settings: self.settings) }
         guard let window = closed else { return nil }
         self.lastWindow = (window, now)
+        self.errors.add(window)
         self.estimate.learn(window, seats: reading.seats, kvTokens: reading.kvTokens)
         return window
     }

@@ -8,8 +8,8 @@ enum EngineChange: Hashable, Sendable {
 
 extension EngineReading {
     private static let counters: [EngineSignal] = [
-        .promptTokens, .cachedPromptTokens, .generationTokens, .finished, .ttftSum, .ttftCount, .itlSum, .itlCount,
-        .busyTime,
+        .promptTokens, .cachedPromptTokens, .generationTokens, .finished, .failed, .ttftSum, .ttftCount, .itlSum,
+        .itlCount, .prefillSum, .prefillCount, .busyTime,
     ]
     /// What an engine keeps as long as nobody changes it.
     private static let sizes: [EngineSignal] = [.seats, .blockSize, .blocks, .kvTokens]

@@ -27,17 +27,22 @@ extension MetricsProfile {
             SignalSource(.cachedPromptTokens, "vllm:prefix_cache_hits_total"),
             SignalSource(.generationTokens, "vllm:generation_tokens_total"),
             SignalSource(.finished, "vllm:request_success_total"),
+            SignalSource(.failed, "vllm:request_success_total", ["finished_reason": "error"]),
             SignalSource(.ttftSum, "vllm:time_to_first_token_seconds_sum"),
             SignalSource(.ttftCount, "vllm:time_to_first_token_seconds_count"),
             SignalSource(.itlSum, "vllm:inter_token_latency_seconds_sum"),
             SignalSource(.itlSum, "vllm:time_per_output_token_seconds_sum"),
             SignalSource(.itlCount, "vllm:inter_token_latency_seconds_count"),
             SignalSource(.itlCount, "vllm:time_per_output_token_seconds_count"),
+            SignalSource(.prefillSum, "vllm:request_prefill_time_seconds_sum"),
+            SignalSource(.prefillCount, "vllm:request_prefill_time_seconds_count"),
             startTime,
         ],
         adapters: SeriesSelector(name: "vllm:lora_requests_info")
     )
 
+    /// It says of no request that it failed: `sglang:num_aborted_requests_total` has those that clients gave up as well.
+    ///
     /// Scheduler gauges repeat on every tensor-parallel rank, and once more per priority beside their total: within
     /// a data-parallel rank the largest counts.
     ///
@@ -90,6 +95,8 @@ extension MetricsProfile {
             SignalSource(.finished, "trtllm_request_success_total"),
             SignalSource(.ttftSum, "trtllm_time_to_first_token_seconds_sum"),
             SignalSource(.ttftCount, "trtllm_time_to_first_token_seconds_count"),
+            SignalSource(.prefillSum, "trtllm_request_prefill_time_seconds_sum"),
+            SignalSource(.prefillCount, "trtllm_request_prefill_time_seconds_count"),
             startTime,
         ]
     )
@@ -106,6 +113,7 @@ extension MetricsProfile {
             SignalSource(.promptTokens, "nv_llm_input_token_len_sum"),
             SignalSource(.generationTokens, "nv_llm_output_token_len_sum"),
             SignalSource(.finished, "nv_llm_output_token_len_count"),
+            SignalSource(.failed, "nv_inference_request_failure", ["model": "tensorrt_llm", "reason": "BACKEND"]),
             SignalSource(.ttftSum, "nv_inference_first_response_histogram_ms_sum", scale: 1e-3),
             SignalSource(.ttftCount, "nv_inference_first_response_histogram_ms_count"),
         ]
@@ -117,6 +125,8 @@ extension MetricsProfile {
         sources: [
             SignalSource(.waiting, "nv_inference_pending_request_count"),
             SignalSource(.finished, "nv_inference_request_success"),
+            SignalSource(.failed, "nv_inference_request_failure", ["reason": "BACKEND"]),
+            SignalSource(.failed, "nv_inference_request_failure"),
             SignalSource(.busyTime, "nv_inference_compute_infer_duration_us", scale: 1e-6),
             SignalSource(.ttftSum, "nv_inference_first_response_histogram_ms_sum", scale: 1e-3),
             SignalSource(.ttftCount, "nv_inference_first_response_histogram_ms_count"),

@@ -1,3 +1,5 @@
+package import FleetModel
+
 /// What a model server says of its load in the headers of an answer: an ORCA load report.
 ///
 /// Sources: "Open Request Cost Aggregation", https://github.com/cncf/xds/blob/main/xds/data/orca/v3/orca_load_report.proto;
@@ -35,6 +37,19 @@ package struct LoadReport: Hashable, Sendable {
             reading[signal] = value
             reading.missing.removeAll { $0 == signal }
         }
+    }
+
+    /// What it says of the server's load; `nil` when that is nothing.
+    package var load: ReportedLoad? {
+        func value(_ signal: EngineSignal) -> Double? {
+            Self.names.first { $0.0 == signal }?.1.lazy.compactMap { self.values["named_metrics.\($0)"] }.first
+        }
+        let load = ReportedLoad(
+            running: value(.running).map(Int.init(bounded:)),
+            waiting: value(.waiting).map(Int.init(bounded:)),
+            kvUse: value(.kvUse).map { min($0, 1) }
+        )
+        return load == ReportedLoad() ? nil : load
     }
 
     /// Longer contents are not read.

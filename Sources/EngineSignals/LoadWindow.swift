@@ -8,15 +8,65 @@ struct LoadWindow: Hashable, Sendable {
     var waiting: Double
     /// Mean KV-cache use of the fullest rank.
     var kvUse: Double?
-    /// Requests finished and begun (first token sent), per second.
+    /// Requests finished, without those that failed, and begun (first token sent), per second.
     var finished: Double
     var begun: Double?
+    /// Requests that ended in an error, per second.
+    var failed: Double?
     /// Tokens per second: prompt tokens that were computed, not taken from a cache, and generated tokens.
     var uncachedPrompt: Double?
     var generated: Double?
-    /// Mean time between tokens, and to the first one, of the tokens sent in the window.
-    var itl: Seconds?
+    /// Times between tokens, summed, in seconds a second: the mean number of requests that are past their first token.
+    var tokenTime: Double?
+    /// The tokens that end them, per second.
+    var timedTokens: Double?
+    /// Mean time to the first token, of the first tokens sent in the window.
     var ttft: Seconds?
+    /// Mean time from a request's first step to its first token, and how many requests a second it is of.
+    var prefill: Seconds?
+    var prefilled: Double?
+
+    /// Mean time between tokens.
+    var itl: Seconds? {
+        guard let time = self.tokenTime, let tokens = self.timedTokens, tokens > 0 else { return nil }
+        return time / tokens
+    }
+
+    /// This window and the one after it as one.
+    func joined(_ next: LoadWindow) -> LoadWindow {
+        let length = self.length + next.length
+        func mean(_ first: Double, _ second: Double) -> Double {
+            (first * self.length + second * next.length) / length
+        }
+        func mean(_ first: Double?, _ second: Double?) -> Double? {
+            guard let first, let second else { return nil }
+            return mean(first, second)
+        }
+        // A mean over requests; a window without any has none.
+        func mean(_ first: Double?, of firstRate: Double?, _ second: Double?, of secondRate: Double?) -> Double? {
+            guard let first else { return second }
+            guard let second else { return first }
+            let weights = ((firstRate ?? 0) * self.length, (secondRate ?? 0) * next.length)
+            guard weights.0 + weights.1 > 0 else { return second }
+            return (first * weights.0 + second * weights.1) / (weights.0 + weights.1)
+        }
+        return LoadWindow(
+            length: length,
+            running: mean(self.running, next.running),
+            waiting: mean(self.waiting, next.waiting),
+            kvUse: mean(self.kvUse, next.kvUse),
+            finished: mean(self.finished, next.finished),
+            begun: mean(self.begun, next.begun),
+            failed: mean(self.failed, next.failed),
+            uncachedPrompt: mean(self.uncachedPrompt, next.uncachedPrompt),
+            generated: mean(self.generated, next.generated),
+            tokenTime: mean(self.tokenTime, next.tokenTime),
+            timedTokens: mean(self.timedTokens, next.timedTokens),
+            ttft: mean(self.ttft, of: self.begun, next.ttft, of: next.begun),
+            prefill: mean(self.prefill, of: self.prefilled, next.prefill, of: next.prefilled),
+            prefilled: mean(self.prefilled, next.prefilled)
+        )
+    }
 }
 
 /// Cuts the readings of one endpoint into windows.
@@ -74,8 +124,11 @@ struct WindowMeter: Sendable {
             guard let sum = rate(sum), let count = rate(count), count > 0 else { return nil }
             return sum / count
         }
-        guard let running = self.gauges.compactMap(\.running).mean ?? rate(.busyTime), let finished = rate(.finished)
+        guard let running = self.gauges.compactMap(\.running).mean ?? rate(.busyTime), let ended = rate(.finished)
         else { return nil }
+        let failed = rate(.failed)
+        // What fails is not served: an engine that refuses quickly must not look able.
+        let finished = last.engine.countsFailedAsFinished ? max(0, ended - (failed ?? 0)) : ended
         return LoadWindow(
             length: length,
             running: running,
@@ -83,10 +136,14 @@ struct WindowMeter: Sendable {
             kvUse: self.gauges.compactMap(\.kvUse).mean,
             finished: finished,
             begun: rate(.ttftCount),
+            failed: failed,
             uncachedPrompt: rate(.promptTokens).map { max(0, $0 - (rate(.cachedPromptTokens) ?? 0)) },
             generated: rate(.generationTokens),
-            itl: mean(.itlSum, .itlCount),
-            ttft: mean(.ttftSum, .ttftCount)
+            tokenTime: rate(.itlSum),
+            timedTokens: rate(.itlCount),
+            ttft: mean(.ttftSum, .ttftCount),
+            prefill: mean(.prefillSum, .prefillCount),
+            prefilled: rate(.prefillCount)
         )
     }
 }

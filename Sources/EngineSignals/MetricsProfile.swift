@@ -12,6 +12,9 @@ package enum EngineKind: String, Hashable, Sendable, CaseIterable, CustomStringC
     case custom
 
     package var description: String { self.rawValue }
+
+    /// Whether requests that failed are among those that finished.
+    var countsFailedAsFinished: Bool { self == .vllm }
 }
 
 /// What an engine may say about itself.
@@ -27,7 +30,11 @@ package enum EngineSignal: Int, Hashable, Sendable, CaseIterable {
     case kvTokens
     // Counters
     case promptTokens, cachedPromptTokens, generationTokens, finished
+    /// Requests that ended in an error of the server; whom the client left is not among them.
+    case failed
     case ttftSum, ttftCount, itlSum, itlCount
+    /// From a request's first step to its first token.
+    case prefillSum, prefillCount
     /// Seconds that requests have spent executing, summed: its rate is the mean number running.
     case busyTime
     /// When the process began, in seconds of its own clock: it differs after a restart, and says nothing else.
@@ -186,7 +193,7 @@ package struct MetricsProfile: Hashable, Sendable {
     /// The signals that a profile knows a source for, without those that only help.
     var signals: [EngineSignal] {
         EngineSignal.allCases.filter { signal in
-            signal != .startTime && self.sources.contains { $0.signal == signal }
+            ![.startTime, .prefillSum, .prefillCount].contains(signal) && self.sources.contains { $0.signal == signal }
         }
     }
 }

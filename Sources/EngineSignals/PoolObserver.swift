@@ -84,6 +84,7 @@ package struct PoolObserver: Sendable {
             waiting: sum.ready == 0 ? nil : sum.waiting,
             kvMean: sum.kvUses.mean,
             kvMax: sum.kvUses.max(),
+            errorShare: sum.errorShare,
             capacity: capacity,
             freeSeats: sum.freeSeats,
             unloadedTTFT: sum.unloadedTTFTs.mean,
@@ -131,6 +132,8 @@ private struct PoolSum: Sendable {
     private(set) var requestRate: Double?
     private(set) var promptTokenRate: Double?
     private(set) var generationTokenRate: Double?
+    private var failedRate = 0.0
+    private var endedRate = 0.0
     /// Names of the LoRA adapters in use at any endpoint; `nil` when none of them says.
     private(set) var adapters: Set<String>?
     private var capacities: [Double] = []
@@ -155,9 +158,14 @@ private struct PoolSum: Sendable {
         if load.waiting == 0 { self.places.append((seats, load.running)) }
         guard let window = tracker.window(now: now) else { return }
         self.requestRate = (self.requestRate ?? 0) + window.finished
+        self.failedRate += tracker.errors.rates.failed
+        self.endedRate += tracker.errors.rates.ended
         if let rate = window.uncachedPrompt { self.promptTokenRate = (self.promptTokenRate ?? 0) + rate }
         if let rate = window.generated { self.generationTokenRate = (self.generationTokenRate ?? 0) + rate }
     }
+
+    /// Requests that ended in an error, of all that ended where the engine says what became of them.
+    var errorShare: Double? { ErrorRate.share(failed: self.failedRate, ended: self.endedRate) }
 
     /// The endpoints' capacities, summed.
     ///

@@ -9,11 +9,6 @@ package struct SignalSettings: Hashable, Sendable {
     package var staleAfterFailures: Int
     /// The age at which a reading is stale, in seconds: ten periods of 5 Hz; at least four of the longest.
     package var staleAfter: Seconds
-    /// KV-cache bytes a token takes, divided by the bytes of the weights: how much a token of context costs
-    /// compared with a step's fixed cost.
-    ///
-    /// 8.7e-6 for Llama-8B, 4e-6 for Qwen-32B, 2.3e-6 for Llama-70B; only the prior of an idle engine uses it.
-    package var kvTokenPerWeights: Double
     /// Whether what an endpoint finishes while requests wait outweighs the model of its steps.
     package var learnsFromSaturation: Bool
 
@@ -21,13 +16,11 @@ package struct SignalSettings: Hashable, Sendable {
         maxRunning: Int? = nil,
         staleAfterFailures: Int = 3,
         staleAfter: Seconds = 2,
-        kvTokenPerWeights: Double = 5e-6,
         learnsFromSaturation: Bool = true
     ) {
         self.maxRunning = maxRunning
         self.staleAfterFailures = staleAfterFailures
         self.staleAfter = staleAfter
-        self.kvTokenPerWeights = kvTokenPerWeights
         self.learnsFromSaturation = learnsFromSaturation
     }
 }

@@ -1,112 +1,140 @@
 import FleetModel
 
-/// How long one step of an engine takes: `a + b·n + c·p` seconds for `n` running requests and `p` prompt tokens.
-///
-/// The mean time between tokens is that of a step, and `p = P·ITL` prompt tokens fall into a step, so
-/// `ITL = a + b·n + c·P·ITL`, which is linear in the three coefficients.
-struct StepModel: Hashable, Sendable {
-    var a: Seconds
-    var b: Seconds
-    var c: Seconds
-
-    /// Requests per second that leave when `n` run, each of `lengthIn` uncached prompt and `lengthOut` output tokens.
-    func throughput(running n: Double, lengthIn: Double, lengthOut: Double) -> Double {
-        n / (lengthOut * (self.a + self.b * n) + n * self.c * lengthIn)
-    }
-}
-
-/// The mean of the windows that had about the same number of requests running.
-struct LoadBin: Hashable, Sendable {
+/// What an average step of an engine works on.
+struct StepWork: Hashable, Sendable {
+    /// Requests in the running batch: each gets a token.
     var running: Double
-    /// Prompt tokens in a step.
-    var promptInStep: Double
-    var itl: Seconds
-    private(set) var windows = 1.0
+    /// Prompts that are computed in a step, and their tokens.
+    var prompts: Double
+    var promptTokens: Double
+    /// Tokens of context that the batch holds.
+    var context: Double
 
-    init(running: Double, promptInStep: Double, itl: Seconds) {
-        self.running = running
-        self.promptInStep = promptInStep
-        self.itl = itl
-    }
-
-    /// Adds a window: a plain mean at first, then a moving one over about ten windows.
-    mutating func add(_ other: LoadBin) {
-        let share = max(0.1, 1 / (self.windows + 1))
-        self.running += share * (other.running - self.running)
-        self.promptInStep += share * (other.promptInStep - self.promptInStep)
-        self.itl += share * (other.itl - self.itl)
-        self.windows += 1
-    }
-}
-
-extension StepModel {
-    /// How firmly a, b and c are held to the prior, where a bin of 20 windows has the weight 20.
-    private static let ridge: [Double] = [3, 2, 3]
-
-    /// The coefficients that fit the bins best, none of them negative: ridge regression towards `prior`, in
-    /// relative errors, so that a bin of short steps counts as much as one of long steps.
-    static func fit(_ bins: [LoadBin], prior: StepModel) -> StepModel {
-        var rows: [(x: [Double], y: Double)] = bins.map { bin in
-            let weight = min(bin.windows, 20).squareRoot() / bin.itl
-            return (
-                [weight * prior.a, weight * prior.b * bin.running, weight * prior.c * bin.promptInStep],
-                weight * bin.itl
-            )
-        }
-        for (index, strength) in Self.ridge.enumerated() {
-            rows.append(((0..<3).map { $0 == index ? strength : 0 }, strength))
-        }
-        let factors = LeastSquares.nonNegative(rows)
-        return StepModel(a: factors[0] * prior.a, b: factors[1] * prior.b, c: factors[2] * prior.c)
-    }
-}
-
-/// Least squares in three unknowns.
-enum LeastSquares {
-    /// The exact minimum of `Σ (x·θ − y)²` over `θ ≥ 0`.
+    /// The two kinds of steps, with and without a prompt, by how often they come and how many tokens they compute.
     ///
-    /// With three unknowns the active set needs no search: of the eight sets of unknowns that may be above zero,
-    /// the best one whose own solution is not negative is the minimum, because the problem is convex.
-    static func nonNegative(_ rows: [(x: [Double], y: Double)]) -> [Double] {
-        var gram = Array(repeating: Array(repeating: 0.0, count: 3), count: 3)
-        var moment = Array(repeating: 0.0, count: 3)
-        for row in rows {
-            for i in 0..<3 {
-                moment[i] += row.x[i] * row.y
-                for j in 0..<3 { gram[i][j] += row.x[i] * row.x[j] }
-            }
-        }
-        var best = Array(repeating: 0.0, count: 3)
-        var bestValue = 0.0
-        for set in 1..<8 {
-            let free = (0..<3).filter { set & (1 << $0) != 0 }
-            guard let solution = Self.solve(free.map { i in free.map { gram[i][$0] } }, free.map { moment[$0] }),
-                solution.allSatisfy({ $0 >= 0 })
-            else { continue }
-            // At a stationary point the squared error is a constant minus moment·θ.
-            let value = zip(free, solution).reduce(0) { $0 + moment[$1.0] * $1.1 }
-            guard value > bestValue else { continue }
-            bestValue = value
-            best = Array(repeating: 0, count: 3)
-            for (index, coefficient) in zip(free, solution) { best[index] = coefficient }
-        }
-        return best
+    /// Prompts come as they like, so that a step has one with the probability `1 − e^−m`.
+    fileprivate var kinds: (plain: Kind, prompted: Kind) {
+        let without = Math.exp(-self.prompts)
+        return (
+            Kind(share: without, tokens: self.running),
+            Kind(
+                share: 1 - without,
+                tokens: self.running + (without < 1 ? self.promptTokens / (1 - without) : 0)
+            )
+        )
     }
 
-    /// Gauss–Jordan with pivoting; `nil` when the matrix is singular.
-    private static func solve(_ matrix: [[Double]], _ vector: [Double]) -> [Double]? {
-        let size = vector.count
-        var rows = zip(matrix, vector).map { $0 + [$1] }
-        for column in 0..<size {
-            guard let pivot = (column..<size).max(by: { abs(rows[$0][column]) < abs(rows[$1][column]) }),
-                abs(rows[pivot][column]) > 1e-12
-            else { return nil }
-            rows.swapAt(column, pivot)
-            for row in 0..<size where row != column {
-                let factor = rows[row][column] / rows[column][column]
-                for index in column...size { rows[row][index] -= factor * rows[column][index] }
-            }
-        }
-        return (0..<size).map { rows[$0][size] / rows[$0][$0] }
+    fileprivate struct Kind {
+        var share: Double
+        var tokens: Double
+    }
+}
+
+/// How long one step of an engine takes: `max(w, w/4 + c·t) + κ·K` seconds for `t` tokens and `K` tokens of context.
+///
+/// A step reads all weights (`w`), or it computes its tokens (`c` each), whichever takes longer; and it reads the keys
+/// and values of the context (`κ` a token). That is the roofline of S. Williams, A. Waterman and D. Patterson (2009)
+/// for a transformer. Steps bound by arithmetic still launch their kernels and sample, which is a quarter of `w`.
+///
+/// The maximum is what a straight line through an idle engine's steps does not see: there a prompt's first few hundred
+/// tokens are hidden behind the weights, and in a full engine none of them is.
+struct StepModel: Hashable, Sendable {
+    /// What stays of `w` in a step bound by arithmetic.
+    static let unhidden = 0.25
+
+    /// `w`, `c` and `κ`.
+    var coefficients: SIMD3<Double>
+
+    init(_ coefficients: SIMD3<Double>) { self.coefficients = coefficients }
+
+    init(weights: Seconds, token: Seconds, context: Seconds) {
+        self.coefficients = SIMD3(weights, token, context)
+    }
+
+    /// How often each coefficient counts in a step: the step's time is the product of both.
+    func factors(tokens: Double, context: Double) -> SIMD3<Double> {
+        let isBoundByReading = self.coefficients.y * tokens < (1 - Self.unhidden) * self.coefficients.x
+        return isBoundByReading ? SIMD3(1, 0, context) : SIMD3(Self.unhidden, tokens, context)
+    }
+
+    /// As ``factors(tokens:context:)``, of the average step.
+    func factors(_ work: StepWork) -> SIMD3<Double> {
+        let (plain, prompted) = work.kinds
+        return plain.share * self.factors(tokens: plain.tokens, context: work.context)
+            + prompted.share * self.factors(tokens: prompted.tokens, context: work.context)
+    }
+
+    func time(_ factors: SIMD3<Double>) -> Seconds { (self.coefficients * factors).sum() }
+
+    /// The mean length of the steps that a request comes upon: long ones are hit more often than short ones.
+    func stepUponArrival(_ work: StepWork) -> Seconds {
+        let (plain, prompted) = work.kinds
+        let short = self.time(self.factors(tokens: plain.tokens, context: work.context))
+        let long = self.time(self.factors(tokens: prompted.tokens, context: work.context))
+        let once = plain.share * short + prompted.share * long
+        return once > 0 ? (plain.share * short * short + prompted.share * long * long) / once : 0
+    }
+
+    /// Requests per second that leave when `n` run, each of `lengthIn` uncached prompt and `lengthOut` output tokens,
+    /// which holds `context` tokens on the average of its time.
+    func throughput(running n: Double, lengthIn: Double, lengthOut: Double, context: Double) -> Double {
+        let prompts = n / lengthOut
+        let work = StepWork(
+            running: n,
+            prompts: prompts,
+            promptTokens: prompts * lengthIn,
+            context: n * context
+        )
+        return prompts / self.time(self.factors(work))
+    }
+}
+
+/// Windows with about the same number of requests running, added up.
+///
+/// Sums, and not means of each window's ratios: a prompt's time and its tokens may fall into two windows.
+struct LoadBin: Hashable, Sendable {
+    /// What is older than so many seconds of this load is forgotten.
+    private static let memory: Seconds = 20
+
+    private(set) var seconds: Seconds = 0
+    private(set) var prompts = 0.0
+    private var running = 0.0
+    private var context = 0.0
+    private var promptTokens = 0.0
+    private var tokenTime: Seconds = 0
+    private var timedTokens = 0.0
+
+    /// The place of a load among the bins: two an octave.
+    static func place(running: Double) -> Int { Int((2 * Math.log2(running)).rounded()) }
+
+    /// Adds a window, in which the batch held `context` tokens.
+    mutating func add(_ window: LoadWindow, context: Double) {
+        let length = window.length
+        let kept = min(1, Self.memory / (self.seconds + length))
+        self.seconds = (self.seconds + length) * kept
+        self.running = (self.running + window.running * length) * kept
+        self.prompts = (self.prompts + (window.begun ?? window.finished) * length) * kept
+        self.promptTokens = (self.promptTokens + (window.uncachedPrompt ?? 0) * length) * kept
+        self.context = (self.context + context * length) * kept
+        self.tokenTime = (self.tokenTime + (window.tokenTime ?? 0) * length) * kept
+        self.timedTokens = (self.timedTokens + (window.timedTokens ?? 0) * length) * kept
+    }
+
+    /// The mean step and its work; `nil` before a token was timed.
+    ///
+    /// Every running request gets one token a step, so the time between tokens is that of a step.
+    var step: (time: Seconds, work: StepWork)? {
+        guard self.timedTokens > 0, self.tokenTime > 0 else { return nil }
+        let time = self.tokenTime / self.timedTokens
+        let steps = self.seconds / time
+        return (
+            time,
+            StepWork(
+                running: self.running / self.seconds,
+                prompts: self.prompts / steps,
+                promptTokens: self.promptTokens / steps,
+                context: self.context / self.seconds
+            )
+        )
     }
 }

@@ -43,7 +43,7 @@ package struct PoolDigest: Hashable, Sendable {
     package var kvMean: Double?
     /// The fullest endpoint's KV-cache use: what the mean hides.
     package var kvMax: Double?
-    /// Requests that ended in an error, as a share of all that ended in the last windows, 0 to 1.
+    /// Requests that ended in an error, as a share of all that ended in about ten seconds, 0 to 1.
     package var errorShare: Double?
     /// Requests per second that the ready endpoints can finish at the current mix of lengths.
     package var capacity: Double?

@@ -17,6 +17,22 @@ package struct EndpointLoad: Hashable, Sendable {
     }
 }
 
+/// What a server said of its load beside an answer; what it did not say is `nil`.
+package struct ReportedLoad: Hashable, Sendable {
+    /// Requests in the running batch.
+    package var running: Int?
+    /// Requests that the server has accepted and not begun.
+    package var waiting: Int?
+    /// KV-cache use, 0 to 1.
+    package var kvUse: Double?
+
+    package init(running: Int? = nil, waiting: Int? = nil, kvUse: Double? = nil) {
+        self.running = running
+        self.waiting = waiting
+        self.kvUse = kvUse
+    }
+}
+
 /// One reading of one endpoint, as an agent hands it to the gateways of its region.
 ///
 /// A missing load is *unknown*: neither idle nor healthy.

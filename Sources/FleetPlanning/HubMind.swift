@@ -173,8 +173,10 @@ package struct HubMind: Sendable {
                     name: name,
                     region: member.view.frame.region,
                     state: self.state(of: member),
+                    // What ends in an error is not served, however quickly.
                     capacity: member.digest.capacity.map {
                         $0 * (self.settings.clusters[name]?.capacityScale ?? 1) * self.share(of: name)
+                            * (1 - (member.digest.errorShare ?? 0))
                     },
                     servers: max(1, member.digest.endpointsReady),
                     unloadedTTFT: member.digest.unloadedTTFT,

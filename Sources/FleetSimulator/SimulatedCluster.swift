@@ -62,6 +62,8 @@ struct SimulatedEngine {
         reading[.ttftCount] = Double(metrics.timeToFirstToken.count)
         reading[.itlSum] = metrics.interTokenLatency.sum
         reading[.itlCount] = Double(metrics.interTokenLatency.count)
+        reading[.prefillSum] = metrics.prefillTime.sum
+        reading[.prefillCount] = Double(metrics.prefillTime.count)
         return reading
     }
 }

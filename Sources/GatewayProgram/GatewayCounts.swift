@@ -24,6 +24,12 @@ struct GatewayCounts: Sendable {
         2_560,
     ]
 
+    enum LoadReports: String, Hashable, Sendable, CaseIterable {
+        case used
+        /// In neither form, or with nothing of the load in it.
+        case unread
+    }
+
     private(set) var picks: [PickKey: UInt64] = [:]
     private(set) var refusals: [PickRefusal: UInt64] = [:]
     private(set) var answers: [Int: UInt64] = [:]
@@ -40,6 +46,7 @@ struct GatewayCounts: Sendable {
     /// Second tries beside a first, and those of them that answered before it.
     var hedges: UInt64 = 0
     var hedgesWon: UInt64 = 0
+    var loadReports: [LoadReports: UInt64] = [:]
     var plansRefused: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
@@ -72,7 +79,7 @@ struct GatewayCounts: Sendable {
 
     mutating func observed(_ event: ProxyOutcome.Event, of pick: Pick) {
         switch event {
-        case .sent, .cut, .cancelled: break
+        case .sent, .loadReport, .cut, .cancelled: break
         case .head(_, let after):
             self.heads[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
         case .firstByte(_, let after):
@@ -113,6 +120,18 @@ struct GatewayCounts: Sendable {
         page.family("isobar_gateway_failed_tries_total", .counter, help: "Tries that failed before a byte, by reason.")
         for (reason, count) in self.failures.sorted(by: { $0.key < $1.key }) {
             page.sample("isobar_gateway_failed_tries_total", ["reason": reason], Double(count))
+        }
+        page.family(
+            "isobar_gateway_load_reports_total",
+            .counter,
+            help: "Load reports in the heads of answers, by what became of them."
+        )
+        for result in LoadReports.allCases {
+            page.sample(
+                "isobar_gateway_load_reports_total",
+                ["result": result.rawValue],
+                Double(self.loadReports[result] ?? 0)
+            )
         }
         page.single("isobar_gateway_plans_refused_total", .counter, help: "Older plans.", Double(self.plansRefused))
         page.single(

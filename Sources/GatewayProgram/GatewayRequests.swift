@@ -1,3 +1,4 @@
+import EngineSignals
 import FleetModel
 import Leadership
 import Logging
@@ -215,6 +216,10 @@ extension Gateway: ProxyDirector {
         // The choice was counted when it was made.
         if case .sent = outcome.event { return }
         let now = self.clock.now
+        if case .loadReport(let content) = outcome.event {
+            let load = LoadReport(content)?.load
+            return self.withState { $0.reported(load, in: outcome, now: now) }
+        }
         let woken = self.withState { state in
             state.observed(outcome, now: now)
             return state.takeWoken()
@@ -269,6 +274,15 @@ extension Gateway.State {
         }
     }
 
+    /// The server of a request says how loaded it is; `nil` for words that say nothing.
+    mutating func reported(_ load: ReportedLoad?, in outcome: ProxyOutcome, now: Seconds) {
+        self.counts.loadReports[load == nil ? .unread : .used, default: 0] += 1
+        guard let load, let open = self.open[outcome.request] else { return }
+        for pick in [open.openPick, open.rival].compactMap(\.self) where pick.target == outcome.target.address {
+            self.router.reported(load, by: pick, now: now)
+        }
+    }
+
     /// Forgets a request that is over.
     mutating func end(_ id: UInt64, _ summary: ProxySummary, now: Seconds) -> OpenRequest? {
         guard let open = self.open.removeValue(forKey: id) else { return nil }
@@ -293,7 +307,7 @@ extension PickOutcome {
             case .completed(let status, _, _): status >= 500 && !pick.isRemote ? .errored : .answered
             case .failed(.status, _): pick.isRemote ? .answered : .errored
             case .failed, .cut: .failed
-            case .sent, .head, .firstByte, .cancelled: .cancelled
+            case .sent, .head, .loadReport, .firstByte, .cancelled: .cancelled
             }
     }
 }

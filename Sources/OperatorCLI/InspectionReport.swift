@@ -18,7 +18,8 @@ struct InspectionReport {
         (.running, "running"), (.waiting, "waiting"), (.kvUse, "kvUse"), (.blocks, "kvBlocks"),
         (.blockSize, "blockSize"), (.promptTokens, "promptTokensTotal"), (.generationTokens, "generationTokensTotal"),
         (.kvTokens, "kvTokens"), (.seats, "seats"), (.cachedPromptTokens, "cachedPromptTokensTotal"),
-        (.finished, "finishedTotal"), (.ttftSum, "ttftSecondsSum"), (.ttftCount, "ttftSecondsCount"),
+        (.finished, "finishedTotal"), (.failed, "failedTotal"), (.ttftSum, "ttftSecondsSum"),
+        (.ttftCount, "ttftSecondsCount"),
         (.itlSum, "itlSecondsSum"), (.itlCount, "itlSecondsCount"), (.busyTime, "busySecondsTotal"),
     ]
     /// Those that every engine is asked for.

@@ -33,7 +33,7 @@ struct InspectCommand: AsyncParsableCommand {
               waiting: acme_requests{state=queued}
               kvUse: acme_cache_use                  # 0 to 1
             Further: metricsPath, seats, blockSize, kvBlocks, kvTokens, promptTokens, cachedPromptTokens, \
-            generationTokens, finished, ttft and itl (histograms in seconds), loraInfo.
+            generationTokens, finished, failed, ttft and itl (histograms in seconds), loraInfo.
             """
     )
 

@@ -48,6 +48,31 @@ struct LocalCluster: Sendable {
             if isNewer || isBetter { (self.load, self.takenAt) = (new.load, new.takenAt) }
         }
 
+        /// What an answer's head says is so young: the way of a head within a region, in seconds.
+        static let reportAge: Seconds = 0.01
+
+        /// Takes what the server said of its load beside an answer, just now.
+        ///
+        /// A report of what runs and what waits is a reading like an agent's. One that says less, as vLLM's does, goes
+        /// over the last reading, whose age stays: it is as old as its oldest part.
+        mutating func take(_ report: ReportedLoad, now: Seconds) {
+            if let running = report.running, let waiting = report.waiting {
+                self.load = EndpointLoad(
+                    running: running,
+                    waiting: waiting,
+                    kvUse: report.kvUse ?? self.load?.kvUse,
+                    adapters: self.load?.adapters
+                )
+                self.takenAt = max(self.takenAt, now - Self.reportAge)
+                self.sentSince.removeAll { $0 <= now - Self.reportAge }
+            } else if var load = self.load {
+                load.running = report.running ?? load.running
+                load.waiting = report.waiting ?? load.waiting
+                load.kvUse = report.kvUse ?? load.kvUse
+                self.load = load
+            }
+        }
+
         /// Prompt tokens not yet begun that weigh as much as a running request.
         static let tokensPerRequest = 20
         /// KV-cache use from which on an engine is near to throwing running requests out.
@@ -120,6 +145,15 @@ struct LocalCluster: Sendable {
             samples.enumerated().map { ($1.endpoint, $0) },
             uniquingKeysWith: { first, _ in first }
         )
+    }
+
+    /// Takes what an endpoint said of its load beside an answer; nothing when it is gone.
+    mutating func reported(_ load: ReportedLoad, by address: EndpointAddress, now: Seconds) {
+        guard let index = self.indexOf[address] else { return }
+        self.waiting -= self.endpoints[index].load?.waiting ?? 0
+        self.change(index) { $0.take(load, now: now) }
+        self.waiting += self.endpoints[index].load?.waiting ?? 0
+        self.observedAt = max(self.observedAt, self.endpoints[index].takenAt)
     }
 
     func index(of address: EndpointAddress) -> Int? { self.indexOf[address] }

@@ -225,6 +225,14 @@ package struct Router: Sendable {
         return pick
     }
 
+    /// The server of a pick says how loaded it is, beside its answer.
+    ///
+    /// What comes through another gateway is of an endpoint that is not ours to choose.
+    package mutating func reported(_ load: ReportedLoad, by pick: Pick, now: Seconds) {
+        guard !pick.isRemote, let (pool, place) = self.find(pick) else { return }
+        self.pools[pool].places[place].local?.reported(load, by: pick.target, now: now)
+    }
+
     /// The first token of a pick's answer is out: its prompt is no work any more.
     package mutating func began(_ pick: Pick) {
         guard self.open[pick.id] == false else { return }

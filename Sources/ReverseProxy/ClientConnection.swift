@@ -274,7 +274,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch outcome.event {
         case .cut: self.worker.counters.count { $0.cuts += 1 }
         case .cancelled: self.worker.counters.count { $0.cancellations += 1 }
-        case .sent, .head, .firstByte, .completed, .failed: break
+        case .sent, .head, .loadReport, .firstByte, .completed, .failed: break
         }
         self.worker.director.observe(outcome)
     }

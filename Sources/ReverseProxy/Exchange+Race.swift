@@ -94,7 +94,7 @@ extension Exchange {
             return self.rivalFailed(.status(head.status), now: now)
         }
         self.race?.head = head
-        return [.report(self.outcome(of: race.rival, .head(status: head.status, after: now - race.rival.start)))]
+        return self.reports(of: race.rival, head, now: now)
     }
 
     /// The second try answers first: it is the only one from here on.

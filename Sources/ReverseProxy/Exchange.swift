@@ -353,12 +353,19 @@ struct Exchange {
         guard self.stage == .waiting, let current else { return [] }
         // Nobody asked for another protocol: `Upgrade` is not passed on.
         guard head.status != 101 else { return self.upstreamFailed(.malformedResponse, now: now) }
-        let report = Action.report(self.outcome(of: current, .head(status: head.status, after: now - current.start)))
+        let reports = self.reports(of: current, head, now: now)
         guard !current.limits.holdsHead else {
             self.heldHead = head
-            return [report]
+            return reports
         }
-        return self.pass(head) + [report]
+        return self.pass(head) + reports
+    }
+
+    /// What the head of a try's answer says to the director.
+    func reports(of one: Try, _ head: ResponseHead, now: NIODeadline) -> [Action] {
+        let begun = Action.report(self.outcome(of: one, .head(status: head.status, after: now - one.start)))
+        guard let load = head.headers.first(.loadReport) else { return [begun] }
+        return [begun, .report(self.outcome(of: one, .loadReport(load)))]
     }
 
     /// The answer goes to the client from here on.

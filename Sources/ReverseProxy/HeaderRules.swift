@@ -21,6 +21,8 @@ struct AdmittedRequest: Equatable {
     var keepAlive: Bool
     /// The client speaks HTTP/1.0: no chunks, and `connection: keep-alive` must be said.
     var isOld: Bool
+    /// The client wants to read what the server says of its load.
+    var wantsLoadReport: Bool
     /// How often a gateway with our `via` name has passed this request on.
     var hops: Int
 }
@@ -39,10 +41,12 @@ enum HeaderRules {
         var forwardedFor: String?
         var via: String?
         var offersUpgrade = false
+        var wantsLoadReport = false
 
         for line in fields.lines {
             switch line.kind {
-            case .other, .contentLength, .transferEncoding, .hopByHop: break
+            case .other, .contentLength, .transferEncoding, .hopByHop, .loadReport: break
+            case .loadReportFormat: wantsLoadReport = true
             case .host: hosts += 1
             case .connection: nominated += Self.nominated(by: fields.value(of: line))
             case .expect: expectation = fields.value(of: line)
@@ -71,7 +75,8 @@ enum HeaderRules {
         var kept = fields.kept(room: Self.roomForOurs + (forwardedFor?.utf8.count ?? 0) + (via?.utf8.count ?? 0)) {
             switch $0.kind {
             case .host, .contentLength: true
-            case .other: nominated.isEmpty || !Self.isNominated($0, of: fields, by: nominated)
+            case .other, .loadReport, .loadReportFormat:
+                nominated.isEmpty || !Self.isNominated($0, of: fields, by: nominated)
             case .transferEncoding, .connection, .expect, .upgrade, .forwardedFor, .via, .hopByHop: false
             }
         }
@@ -87,6 +92,7 @@ enum HeaderRules {
             // Whoever asks for another protocol may go on in it.
             keepAlive: head.isKeepAlive && !offersUpgrade,
             isOld: head.isOld,
+            wantsLoadReport: wantsLoadReport,
             hops: via.map { Self.count(viaName, in: $0) } ?? 0
         )
     }
@@ -128,7 +134,9 @@ enum HeaderRules {
                 return true
             case .transferEncoding, .connection, .upgrade, .hopByHop: return false
             case .host: return true
-            case .other, .expect, .forwardedFor, .via:
+            // How full a server is, is nobody's business who did not ask.
+            case .loadReport where !request.wantsLoadReport: return false
+            case .other, .expect, .forwardedFor, .via, .loadReport, .loadReportFormat:
                 return nominated.isEmpty || !Self.isNominated($0, of: fields, by: nominated)
             }
         }
@@ -221,7 +229,8 @@ extension Fields {
         for header in headers where !header.name.isEmpty {
             switch KnownHeader(header.name) {
             case .contentLength, .transferEncoding, .connection, .upgrade, .hopByHop: break
-            case .host, .expect, .forwardedFor, .via, .other: self.set(header.name, header.value)
+            case .host, .expect, .forwardedFor, .via, .loadReport, .loadReportFormat, .other:
+                self.set(header.name, header.value)
             }
         }
     }

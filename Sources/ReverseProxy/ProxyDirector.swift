@@ -279,6 +279,8 @@ package struct ProxyOutcome: Hashable, Sendable {
         ///
         /// vLLM sends it before it has computed a token.
         case head(status: Int, after: Seconds)
+        /// The answer's head has an `endpoint-load-metrics`, with this content.
+        case loadReport(String)
         /// The first byte of the answer's body has arrived, so many seconds after the try began.
         case firstByte(status: Int, after: Seconds)
         /// The answer has been passed on whole; `bytes` counts its body.
@@ -293,7 +295,7 @@ package struct ProxyOutcome: Hashable, Sendable {
         /// Whether the try is over.
         package var isTerminal: Bool {
             switch self {
-            case .sent, .head, .firstByte: false
+            case .sent, .head, .loadReport, .firstByte: false
             case .completed, .failed, .cut, .cancelled: true
             }
         }

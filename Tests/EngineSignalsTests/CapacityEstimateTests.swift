@@ -12,16 +12,10 @@ import Testing
 @Suite struct `The capacity estimate` {
     private static let loads = [0.2, 0.5, 0.7, 0.95]
 
-    @Test(arguments: EngineProfile.all.map(\.name), [5e-6, nil])
-    func `is within a sixth or so at half load and more after a minute`(
-        name: String,
-        tokenPerWeights: Double?
-    ) throws {
-        // Without the size of the model in the settings, and with it.
-        let size = name.hasPrefix("8b") ? 8.2e-6 : name.hasPrefix("32b") ? 4e-6 : 2.3e-6
-        let settings = SignalSettings(kvTokenPerWeights: tokenPerWeights ?? size)
-        let title = tokenPerWeights == nil ? "size known" : "by default"
-        for (load, ratios) in try Self.row(name, settings: settings, title: title) {
+    @Test(arguments: EngineProfile.all.map(\.name), [[], [EngineSignal.prefillSum, .prefillCount]])
+    func `is within a sixth or so at half load and more after a minute`(name: String, hidden: [EngineSignal]) throws {
+        // Engines that do not say how long prompts take are known by their times to first token.
+        for (load, ratios) in try Self.row(name, hiding: hidden) {
             let bound = load < 0.5 ? 0.3 : 0.18
             Self.expect(ratios, within: bound, "\(name) at load \(load)")
         }
@@ -51,6 +45,7 @@ import Testing
         let truth = try #require(try EngineTrial.truths[profile.name]?.get())
         let tokens: [EngineSignal] = [
             .promptTokens, .cachedPromptTokens, .generationTokens, .itlSum, .itlCount, .ttftSum, .ttftCount,
+            .prefillSum, .prefillCount,
         ]
         for load in Self.loads {
             let ratio =
@@ -92,14 +87,14 @@ import Testing
 
     private static func row(
         _ name: String,
-        settings: SignalSettings,
-        title: String
+        hiding: [EngineSignal]
     ) throws -> [(load: Double, ratios: [Double])] {
         let profile = try EngineProfile(named: name)
         let truth = try #require(try EngineTrial.truths[name]?.get())
         let row = try Self.loads.map { load in
             let ratios = try (2...4).map { seed in
-                try Self.estimate(of: profile, settings, rate: truth * load, seed: seed) / truth
+                try Self.estimate(of: profile, SignalSettings(), rate: truth * load, seed: seed, hiding: hiding)
+                    / truth
             }
             return (load: load, ratios: ratios)
         }
@@ -112,6 +107,7 @@ import Testing
                 ratios.max() ?? 0
             )
         }
+        let title = hiding.isEmpty ? "all" : "no prefill times"
         print("\(title), \(name), \(String(format: "%.2f", truth)) req/s: \(columns.joined(separator: "  "))")
         return row
     }
@@ -139,19 +135,100 @@ import Testing
     }
 }
 
+@Suite struct `A step` {
+    private let model = StepModel(weights: 0.01, token: 5e-5, context: 1e-7)
+
+    private func work(running: Double, prompts: Double = 0, tokens: Double = 0) -> StepWork {
+        StepWork(running: running, prompts: prompts, promptTokens: tokens, context: running * 1000)
+    }
+
+    @Test func `takes as long as the weights while it computes little, and as its tokens when it computes much`() {
+        func time(_ tokens: Double) -> Seconds {
+            self.model.time(self.model.factors(tokens: tokens, context: 0))
+        }
+        #expect(time(1) == 0.01 && time(140) == 0.01)
+        #expect(abs(time(1000) - (0.0025 + 0.05)) < 1e-12)
+    }
+
+    @Test func `of a mix is one with a prompt as often as prompts come`() {
+        let factors = self.model.factors(self.work(running: 10, prompts: 0.1, tokens: 100))
+        let share = 1 - exp(-0.1)
+        #expect(abs(factors.x - (1 - share + share * StepModel.unhidden)) < 1e-12)
+        #expect(abs(factors.y - (share * 10 + 100)) < 1e-12)
+        #expect(factors.z == 10_000)
+    }
+
+    @Test func `that a request comes upon is longer than the mean one`() {
+        let work = self.work(running: 10, prompts: 0.1, tokens: 100)
+        let mean = self.model.time(self.model.factors(work))
+        #expect(self.model.stepUponArrival(work) > 1.5 * mean)
+        #expect(abs(self.model.stepUponArrival(self.work(running: 10)) - 0.011) < 1e-12)
+    }
+
+    @Test func `is found again from windows of an engine that takes them`() throws {
+        var fit = StepFit()
+        var prompts = PromptTime()
+        for running in [1.0, 2, 4, 8, 16, 32, 64] {
+            for begun in [0.0, 4] {
+                // Four prompts of 1,000 tokens a second, and steps as long as they then are.
+                var step = 0.01
+                for _ in 0..<50 {
+                    let work = self.work(running: running, prompts: begun * step, tokens: begun * step * 1000)
+                    step = self.model.time(self.model.factors(work))
+                }
+                var window = LoadWindow(length: 10, running: running, waiting: 0, finished: begun)
+                window.begun = begun
+                window.uncachedPrompt = begun * 1000
+                window.tokenTime = running
+                window.timedTokens = running / step
+                fit.add(window, context: running * 1000)
+                fit.addPlain(window, context: running * 1000)
+            }
+        }
+        var window = LoadWindow(length: 10, running: 1, waiting: 0, finished: 4)
+        (window.prefill, window.prefilled) = (0.0545, 4)
+        prompts.add(window)
+        let expected = StepModel(weights: 0.013, token: 8e-5, context: 3e-7)
+        for _ in 0..<20 { fit.fit(expected: expected, prompts: prompts.mean(tokens: 1000)) }
+        let found = try #require(fit.model).coefficients / self.model.coefficients
+        #expect(abs(found.x - 1) < 0.05 && abs(found.y - 1) < 0.1 && abs(found.z - 1) < 0.2, "\(found)")
+    }
+}
+
+@Suite struct `Two windows as one` {
+    @Test func `have means over what each had, and know nothing that one of them does not`() {
+        var first = LoadWindow(length: 1, running: 2, waiting: 0, finished: 4)
+        (first.begun, first.ttft, first.generated) = (1, 0.1, 100)
+        var second = LoadWindow(length: 3, running: 6, waiting: 4, finished: 0)
+        (second.begun, second.ttft) = (1, 0.5)
+        let whole = first.joined(second)
+        #expect(whole.length == 4 && whole.running == 5 && whole.waiting == 3 && whole.finished == 1)
+        #expect(whole.begun == 1 && abs((whole.ttft ?? 0) - 0.4) < 1e-12)
+        #expect(whole.generated == nil && whole.kvUse == nil)
+        second.ttft = nil
+        #expect(first.joined(second).ttft == 0.1)
+    }
+}
+
 @Suite struct `Least squares` {
+    private func solve(_ rows: [(x: SIMD3<Double>, y: Double)]) -> SIMD3<Double> {
+        rows.reduce(into: LeastSquares()) { $0.add($1.x, $1.y) }.nonNegative
+    }
+
     @Test func `finds the coefficients of exact rows`() {
-        let rows = [([1, 2, 0], 5), ([0, 1, 4], 14), ([3, 0, 1], 6), ([1, 1, 1], 6)] as [(x: [Double], y: Double)]
-        let solution = LeastSquares.nonNegative(rows)
-        #expect(zip(solution, [1, 2, 3]).allSatisfy { abs($0 - $1) < 1e-9 }, "\(solution)")
+        let solution = self.solve([
+            (SIMD3(1, 2, 0), 5), (SIMD3(0, 1, 4), 14), (SIMD3(3, 0, 1), 6), (SIMD3(1, 1, 1), 6),
+        ])
+        let off = solution - SIMD3(1, 2, 3)
+        #expect((off * off).sum() < 1e-16, "\(solution)")
     }
 
     @Test func `never goes below zero, and fits the rest as well as it can`() {
-        let rows = [([1, 0, 0], -1), ([0, 1, 0], 2), ([0, 0, 1], 3)] as [(x: [Double], y: Double)]
-        #expect(LeastSquares.nonNegative(rows) == [0, 2, 3])
+        #expect(self.solve([(SIMD3(1, 0, 0), -1), (SIMD3(0, 1, 0), 2), (SIMD3(0, 0, 1), 3)]) == SIMD3(0, 2, 3))
     }
 
-    @Test func `of nothing is nothing`() {
-        #expect(LeastSquares.nonNegative([]) == [0, 0, 0])
+    @Test func `of nothing is nothing, and of too few rows leaves the rest at zero`() {
+        #expect(self.solve([]) == .zero)
+        #expect(self.solve([(SIMD3(2, 0, 0), 4)]) == SIMD3(2, 0, 0))
     }
 }

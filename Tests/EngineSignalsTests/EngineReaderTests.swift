@@ -20,7 +20,7 @@ private func read(_ page: String, as engine: EngineKind? = nil) throws -> Engine
         #expect(reading[.promptTokens] == 146_780)
         #expect(reading[.cachedPromptTokens] == 0)
         #expect(reading[.generationTokens] == 6297)
-        #expect(reading[.finished] == 7)
+        #expect(reading[.finished] == 7 && reading[.failed] == 0)
         #expect(reading[.ttftCount] == 111)
         #expect(reading[.itlCount] == 6186)
         #expect(reading.missing.isEmpty)
@@ -36,7 +36,7 @@ private func read(_ page: String, as engine: EngineKind? = nil) throws -> Engine
         #expect(reading[.promptTokens] == 91_234 && reading[.generationTokens] == 45_678)
         #expect(reading[.finished] == 100)
         #expect(reading[.itlSum] == 456.5 && reading[.itlCount] == 45_573)
-        #expect(reading.missing == [.cachedPromptTokens])
+        #expect(reading.missing == [.cachedPromptTokens, .failed])
         #expect(reading.ranks == [RankReading(name: "", running: 4, waiting: 1, kvUse: 0.25)])
     }
 
@@ -85,6 +85,7 @@ private func read(_ page: String, as engine: EngineKind? = nil) throws -> Engine
         #expect(plain.engine == .triton)
         #expect(plain.waiting == 4 && plain.running == nil)
         #expect(plain[.busyTime] == 2.5)
+        #expect(plain[.finished] == 100 && plain[.failed] == 2)
 
         let page = try constructedPage("triton-trtllm")
         let both = try EngineReader().read(page)

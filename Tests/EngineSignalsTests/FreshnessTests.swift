@@ -30,8 +30,8 @@ import Testing
         let digest = self.served(&engine).digest(now: engine.now)
         #expect(
             self.numbers(in: digest) == [
-                "capacity", "freeSeats", "generationTokenRate", "kvMax", "kvMean", "promptTokenRate", "queueScale",
-                "readingAge", "requestRate", "running", "unloadedTTFT", "waiting",
+                "capacity", "errorShare", "freeSeats", "generationTokenRate", "kvMax", "kvMean", "promptTokenRate",
+                "queueScale", "readingAge", "requestRate", "running", "unloadedTTFT", "waiting",
             ]
         )
     }
@@ -65,11 +65,12 @@ import Testing
         var pool = self.served(&engine)
         for _ in 0..<25 {
             var page = engine.next()
-            for signal in [EngineSignal.finished, .promptTokens, .generationTokens] { page[signal] = nil }
+            for signal in [EngineSignal.finished, .failed, .promptTokens, .generationTokens] { page[signal] = nil }
             pool.take(.success(page), from: endpoint(1), now: engine.now)
         }
         let digest = pool.digest(now: engine.now)
         #expect(digest.state == .active && digest.running == 8)
+        #expect(digest.errorShare == nil)
         #expect(digest.requestRate == nil && digest.promptTokenRate == nil && digest.generationTokenRate == nil)
     }
 

@@ -1,3 +1,4 @@
+import FleetModel
 import Testing
 
 @testable import EngineSignals
@@ -33,6 +34,15 @@ import Testing
     ])
     func `that has neither form, or no number, is none`(content: String) {
         #expect(LoadReport(content) == nil)
+    }
+
+    @Test func `says of the load what it names, and nothing when it names none of it`() {
+        let whole = "JSON {\"named_metrics\": {\"num_requests_running\": 3, \"num_requests_waiting\": 2}}"
+        #expect(LoadReport(whole)?.load == ReportedLoad(running: 3, waiting: 2))
+        // As vLLM writes it.
+        let part = "TEXT named_metrics.kv_cache_usage_perc=1.5, named_metrics.num_requests_waiting=7"
+        #expect(LoadReport(part)?.load == ReportedLoad(waiting: 7, kvUse: 1))
+        #expect(LoadReport("TEXT cpu_utilization=0.3")?.load == nil)
     }
 
     @Test func `that is very long is none`() {

@@ -73,6 +73,40 @@ import Testing
         #expect(two.queueScale != nil)
     }
 
+    @Test func `says what share of the requests ends in an error, of the engines that say it`() throws {
+        var pool = self.observer(1, 2, 3)
+        var (sound, failing) = (SteadyEngine(rate: 6), SteadyEngine(rate: 2))
+        failing.failing = 0.5
+        for _ in 0..<100 {
+            pool.take(.success(sound.next()), from: endpoint(1), now: sound.now)
+            pool.take(.success(failing.next()), from: endpoint(2), now: sound.now)
+            var silent = sound.next(after: 0)
+            silent[.failed] = nil
+            pool.take(.success(silent), from: endpoint(3), now: sound.now)
+        }
+        let digest = pool.digest(now: sound.now)
+        #expect(abs((digest.errorShare ?? 0) - 1.0 / 8) < 1e-6)
+        // What failed was not finished: 6 and 1, and 6 of the one that does not say.
+        #expect(abs((digest.requestRate ?? 0) - 13) < 1e-6)
+    }
+
+    @Test func `says no share of errors of an engine that does not say it, or at which nothing ends any more`() {
+        var pool = self.observer(1)
+        var engine = SteadyEngine(rate: 4)
+        engine.failing = 1
+        for _ in 0..<100 { pool.take(.success(engine.next()), from: endpoint(1), now: engine.now) }
+        #expect(pool.digest(now: engine.now).errorShare == 1)
+        engine.rate = 0
+        for _ in 0..<250 { pool.take(.success(engine.next()), from: endpoint(1), now: engine.now) }
+        #expect(pool.digest(now: engine.now).errorShare == nil)
+        for _ in 0..<100 {
+            var page = engine.next()
+            page[.failed] = nil
+            pool.take(.success(page), from: endpoint(1), now: engine.now)
+        }
+        #expect(pool.digest(now: engine.now).errorShare == nil)
+    }
+
     @Test func `has no free seat where a queue stands`() {
         var pool = self.observer(1, 2, settings: SignalSettings(maxRunning: 64))
         pool.take(.success(reading(running: 10, waiting: 1)), from: endpoint(1), now: 0)
@@ -95,6 +129,7 @@ import Testing
             _ state: ClusterState = .active,
             ready: Int = 4,
             waiting: Int = 0,
+            errors: Double? = nil,
             capacity: Double? = 100
         ) -> PoolDigest {
             PoolDigest(
@@ -103,6 +138,7 @@ import Testing
                 endpointsReady: ready,
                 endpointsKnown: 4,
                 waiting: waiting,
+                errorShare: errors,
                 capacity: capacity
             )
         }
@@ -114,6 +150,8 @@ import Testing
         #expect(digest(waiting: 4).isSignificant(after: digest()))
         #expect(!digest(waiting: 40).isSignificant(after: digest(waiting: 4)))
         #expect(digest().isSignificant(after: digest(waiting: 4)))
+        #expect(!digest(errors: 0.1).isSignificant(after: digest()))
+        #expect(digest(errors: 0.3).isSignificant(after: digest(errors: 0)))
         #expect(!digest(capacity: 119).isSignificant(after: digest()))
         #expect(digest(capacity: 121).isSignificant(after: digest()))
         #expect(digest(capacity: nil).isSignificant(after: digest()))

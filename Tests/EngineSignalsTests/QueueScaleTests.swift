@@ -56,7 +56,7 @@ import Testing
                 scale * 1e3
             )
         )
-        // Near full load the curve is as steep as the capacity is uncertain, and it errs towards the longer wait.
-        #expect((0.6...(load < 0.8 ? 1.6 : 2.5)).contains(curve / measured))
+        // Near full load a twentieth of the capacity doubles the curve's delay, and it errs towards the longer wait.
+        #expect((0.6...(load < 0.8 ? 1.6 : 4)).contains(curve / measured))
     }
 }

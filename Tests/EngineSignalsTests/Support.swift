@@ -31,8 +31,11 @@ struct SteadyEngine {
     var rate: Double
     var waiting = 0.0
     var ttft = 0.05
+    /// The share of its requests that end in an error.
+    var failing = 0.0
     private(set) var now: Seconds = 100
     private var finished = 0.0
+    private var failed = 0.0
 
     init(rate: Double) { self.rate = rate }
 
@@ -40,11 +43,12 @@ struct SteadyEngine {
     mutating func next(after period: Seconds = 0.2) -> EngineReading {
         self.now += period
         self.finished += self.rate * period
+        self.failed += self.rate * self.failing * period
         return reading(
             running: self.rate * 2,
             waiting: self.waiting,
             [
-                .kvUse: self.rate * 2 * 0.01, .finished: self.finished,
+                .kvUse: self.rate * 2 * 0.01, .finished: self.finished, .failed: self.failed,
                 .promptTokens: self.finished * 1000, .cachedPromptTokens: self.finished * 200,
                 .generationTokens: self.finished * 100,
                 .ttftSum: self.finished * self.ttft, .ttftCount: self.finished,

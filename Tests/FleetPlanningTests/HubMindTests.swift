@@ -8,7 +8,7 @@ import Testing
     private let west = RegionName(unchecked: "west")
     private let east = RegionName(unchecked: "east")
 
-    private func frame(_ region: RegionName, _ sequence: UInt64, ready: Int = 2) -> DigestFrame {
+    private func frame(_ region: RegionName, _ sequence: UInt64, ready: Int = 2, errors: Double? = nil) -> DigestFrame {
         DigestFrame(
             id: FrameID(cluster: ClusterName(unchecked: region.text), incarnation: 1, sequence: sequence),
             region: region,
@@ -20,6 +20,7 @@ import Testing
                     state: ready > 0 ? .active : .down,
                     endpointsReady: ready,
                     endpointsKnown: 2,
+                    errorShare: errors,
                     capacity: Double(ready) * 5
                 )
             ]
@@ -40,6 +41,20 @@ import Testing
         var mind = HubMind()
         _ = mind.demand.receive(self.report(), now: 0)
         #expect(mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: 0) == nil)
+    }
+
+    @Test func `what a cluster fails is no capacity, and the other gets its requests`() throws {
+        var mind = HubMind()
+        try mind.digests.receive(self.frame(self.west, 1, errors: 0.75), now: 0)
+        try mind.digests.receive(self.frame(self.east, 1, errors: 0), now: 0)
+        _ = mind.demand.receive(self.report(), now: 0)
+        let made = mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: 0)
+        let plan = try #require(made?[self.pool])
+        #expect(plan.clusters.first { $0.region == self.west }?.capacity == 2.5)
+        #expect(plan.clusters.first { $0.region == self.east }?.capacity == 10)
+        // Four requests a second are more than it can serve, near as it is.
+        let row = try #require(plan.rows.first { $0.source == self.west && $0.band == .standard })
+        #expect(row.weights[ClusterName(unchecked: "east")] ?? 0 > 0.3, "\(row)")
     }
 
     @Test func `a cluster that nobody reaches is down only when its agent is silent as well`() throws {

@@ -86,6 +86,29 @@ struct AdmissionFlowTests {
         }
     }
 
+    @Test("what a model server says of its load in an answer counts at once, and is for those who ask for it")
+    func loadReports() async throws {
+        try await World.with(Self.file) { world in
+            try world.show(waiting: 0)
+            let body = #"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#
+            let idle = "TEXT named_metrics.kv_cache_usage_perc=0.1, named_metrics.num_requests_waiting=0"
+            let full = "JSON {\"named_metrics\": {\"num_requests_running\": 200, \"num_requests_waiting\": 500}}"
+            let asked = try await world.post(
+                body,
+                headers: ["x-test-load": idle, "endpoint-load-metrics-format": "TEXT"]
+            )
+            #expect(asked.headers["endpoint-load-metrics"] == idle)
+            let answer = try await world.post(body, headers: ["x-test-load": full])
+            #expect(answer.status == 200 && answer.headers["endpoint-load-metrics"] == nil)
+            async let late = world.post(body)
+            try await world.waits(1)
+            try world.show(waiting: 0)
+            #expect(try await late.status == 200)
+            let page = world.gateway.metrics(ProxyCounters())
+            #expect(page.contains(#"isobar_gateway_load_reports_total{result="used"} 2.0"#))
+        }
+    }
+
     @Test("a client that goes away leaves the queue, and one whose deadline passes is told so")
     func leaves() async throws {
         try await World.with(Self.file) { world in

@@ -15,14 +15,15 @@ import Testing
 
 @testable import GatewayProgram
 
-/// A model server that answers with what it was asked.
+/// A model server that answers with what it was asked, and says of its load what `x-test-load` tells it to.
 private struct Echo: ProxyDirector {
     func wantsBody(_ request: ProxiedRequest) -> Bool { true }
 
     func direct(_ request: ProxiedRequest, failed: [ProxyTarget]) -> ProxyDecision {
         var text = "x-gateway-model-name: \(request[header: "x-gateway-model-name"] ?? "none")\n"
         request.forEachPeeked { text += String(decoding: $0, as: UTF8.self) }
-        return .answer(ProxyAnswer(status: 200, body: text))
+        let load = request[header: "x-test-load"].map { ProxyHeader("endpoint-load-metrics", $0) }
+        return .answer(ProxyAnswer(status: 200, headers: load.map { [$0] } ?? [], body: text))
     }
 
     func observe(_ outcome: ProxyOutcome) {}

@@ -86,7 +86,7 @@ private func report(_ arguments: [String]) async throws -> String {
         #expect(kvUse[1] == "0.25" && kvUse.last == "vllm:gpu_cache_usage_perc")
         #expect(Double(kvUse[2]) != nil, "an age: \(kvUse)")
         #expect(words.contains("not on the page, or no number: vllm:prompt_tokens_cached_total, vllm:prefix_cache"))
-        #expect(words.hasSuffix("missing: cachedPromptTokensTotal"))
+        #expect(words.hasSuffix("missing: cachedPromptTokensTotal, failedTotal"))
         let ranks = try await report([page("constructed/vllm-two-ranks.prom")])
         #expect(ranks.contains("RANK  RUNNING  WAITING"))
         let adapters = try await report([page("constructed/vllm-lora.prom")])

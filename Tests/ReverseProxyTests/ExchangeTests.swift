@@ -72,6 +72,18 @@ import Testing
         #expect(exchange.clientGone(now: self.later(3)) == [])
     }
 
+    @Test func `what the server says of its load beside its answer is reported`() throws {
+        var exchange = try self.exchange()
+        self.sent(&exchange)
+        let head = ResponseHead(
+            status: 200,
+            reason: "OK",
+            headers: ["endpoint-load-metrics": "TEXT a=1", "content-length": "4"]
+        )
+        let begun = exchange.responseHead(head, now: self.later(1))
+        #expect(begun.last == self.outcome(1, self.a, .loadReport("TEXT a=1")))
+    }
+
     @Test func `a failed connection leads to the next target, and the last failure to 502`() throws {
         var exchange = try self.exchange(tries: 2)
         _ = exchange.directed(.forward(self.a), now: self.start)

@@ -52,6 +52,21 @@ import Testing
         )
     }
 
+    @Test func `what a server says of its load is kept from a client that did not ask for it`() throws {
+        let head = ResponseHead(
+            status: 200,
+            reason: "OK",
+            headers: ["Endpoint-Load-Metrics": "TEXT named_metrics.num_requests_waiting=3", "content-length": "0"]
+        )
+        func names(_ request: AdmittedRequest) -> [String] {
+            HeaderRules.respond(head, to: request, adding: [], keepAlive: true).head.headers.names
+        }
+        #expect(names(try self.admit()) == ["content-length"])
+        let asking = try self.admit(["endpoint-load-metrics-format": "TEXT"])
+        #expect(names(asking) == ["Endpoint-Load-Metrics", "content-length"])
+        #expect(asking.head.headers["endpoint-load-metrics-format"] == ["TEXT"])
+    }
+
     @Test func `the way of a request is written down and its gateways are counted`() throws {
         let admitted = try self.admit([
             "X-Forwarded-For": "198.51.100.1", "x-forwarded-for": "198.51.100.2", "Via": "1.0 fred, 1.1 isobar",

@@ -148,6 +148,8 @@ extension Fields: ExpressibleByDictionaryLiteral {
 /// The fields that an intermediary treats in a way of their own, told apart by length before any byte is compared.
 enum KnownHeader: UInt8, Sendable {
     case other, host, contentLength, transferEncoding, connection, expect, upgrade, forwardedFor, via, hopByHop
+    /// What a server says of its load, and a client's wish to read it (ORCA).
+    case loadReport, loadReportFormat
 
     init(_ name: UnsafeRawBufferPointer) {
         func isSame(_ word: StaticString) -> Bool {
@@ -171,6 +173,8 @@ enum KnownHeader: UInt8, Sendable {
             case 17 where isSame("transfer-encoding"): .transferEncoding
             case 18 where isSame("proxy-authenticate"): .hopByHop
             case 19 where isSame("proxy-authorization"): .hopByHop
+            case 21 where isSame("endpoint-load-metrics"): .loadReport
+            case 28 where isSame("endpoint-load-metrics-format"): .loadReportFormat
             default: .other
             }
     }

@@ -45,7 +45,7 @@ class FrameOutput: MessageOutput {
         for line in fields.lines {
             switch line.kind {
             case .connection, .transferEncoding, .upgrade, .hopByHop: break
-            case .host, .contentLength, .expect, .forwardedFor, .via, .other:
+            case .host, .contentLength, .expect, .forwardedFor, .via, .loadReport, .loadReportFormat, .other:
                 block.add(name: fields.name(of: line).lowercased(), value: fields.value(of: line))
             }
         }

@@ -114,7 +114,7 @@ let rooms: [Room] = [
         floor: .words,
         pure: false,
         uses: ["FleetModel", "Resources"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf, .crypto],
+        products: [.protobuf, .grpcCore, .grpcProtobuf, .nioCore, .crypto],
         testUses: ["TestKit"],
         exclude: ["proto"]
     ),
@@ -204,9 +204,8 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Leadership", "WireProtocol"],
-        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
-        testUses: ["TestKit"],
-        testProducts: [.grpcInProcess]
+        products: [.grpcCore, .grpcProtobuf, .nioCore, .protobuf, .crypto],
+        testUses: ["TestKit", "WireTransport"]
     ),
     Room(
         name: "OperatorLink",
@@ -252,7 +251,10 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Exposition", "WireProtocol"],
-        products: [.asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioSSL, .nioTLS, .x509],
+        products: [
+            .asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP2, .nioSSL, .nioTLS,
+            .x509,
+        ],
         testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
         testProducts: [.nioPosix, .protobuf]
     ),
@@ -368,10 +370,13 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: [
-            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "RequestRouting", "WeightSolver",
-            "WireProtocol",
+            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "PlanStream", "RequestRouting", "WeightSolver",
+            "WireProtocol", "WireTransport",
         ],
-        products: [.argumentParser, .nioCore, .nioHTTP1, .nioPosix],
+        products: [
+            .argumentParser, .grpcCore, .grpcProtobuf, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP1, .nioHTTP2,
+            .nioPosix, .nioSSL, .protobuf,
+        ],
         isTested: false,
         isExecutable: true,
         exclude: ["count-allocations.c"],

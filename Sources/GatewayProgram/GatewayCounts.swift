@@ -41,6 +41,7 @@ struct GatewayCounts: Sendable {
     var hedges: UInt64 = 0
     var hedgesWon: UInt64 = 0
     var plansRefused: UInt64 = 0
+    var deltasUnfit: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
 
@@ -115,6 +116,12 @@ struct GatewayCounts: Sendable {
             page.sample("isobar_gateway_failed_tries_total", ["reason": reason], Double(count))
         }
         page.single("isobar_gateway_plans_refused_total", .counter, help: "Older plans.", Double(self.plansRefused))
+        page.single(
+            "isobar_gateway_plan_deltas_unfit_total",
+            .counter,
+            help: "Deltas that did not fit the plan held, so that the hub was asked for the body.",
+            Double(self.deltasUnfit)
+        )
         page.single(
             "isobar_gateway_samples_refused_total",
             .counter,

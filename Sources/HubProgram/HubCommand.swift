@@ -91,10 +91,10 @@ package struct HubCommand: AsyncParsableCommand {
                 listen: configuration.listen,
                 services: [
                     DigestService(receiver: hub),
-                    PlanService(announcements: hub.announcements, audience: hub),
                     OperatorService(desk: desk),
                     ReplicaService(audience: hub),
                 ],
+                methods: [PlanService(board: hub.board, audience: hub)],
                 credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )

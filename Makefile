@@ -11,8 +11,9 @@ SEEDS       ?= 10000
 FIRST_SEED  ?= 1
 SECONDS     ?= 180
 
-.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-hub bench-pick \
-	bench-report capacity-report chaos demo-check e2e-edge e2e-vllm evaluate clean
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-fanout \
+	bench-gateway bench-hub bench-path bench-pick bench-report capacity-report chaos demo-check e2e-edge e2e-vllm evaluate \
+	clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,11 +60,19 @@ chaos: build  ## Break a whole fleet at random, under load, and check it (root):
 	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
-bench: $(addprefix bench-,pick solver telemetry agent seal hub)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal hub fanout path)  ## Run every benchmark
 
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2
 	@testenv/bench-hub $(ISOBAR)
+
+bench-fanout: build  ## What one plan costs a hub with 10,000 gateways: time, processor, memory
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench >&2
+	@testenv/bench-fanout --isobar $(ISOBAR) --bench .build-release/release/isobar-bench
+
+bench-path:  ## From an alarm's digest to every gateway's acknowledgement, over 50 real agents
+	@$(BUILD) --product isobar >&2
+	@testenv/bench-path $(ISOBAR)
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench

@@ -12,8 +12,9 @@ FIRST_SEED  ?= 1
 MINUTES     ?= 60
 SECONDS     ?= 180
 
-.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-gateway bench-gossip bench-hub bench-pick \
-	bench-report capacity-report chaos demo-check e2e-clients e2e-edge e2e-faults e2e-gateway e2e-vllm evaluate robustness-report soak clean
+.PHONY: help setup build run test core fuzz-exposition gossip-seeds lint format bench bench-agent bench-fanout \
+	bench-gateway bench-gossip bench-hub bench-path bench-pick bench-report capacity-report chaos demo-check e2e-clients \
+	e2e-edge e2e-faults e2e-gateway e2e-vllm evaluate robustness-report soak clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +61,7 @@ chaos: build  ## Break a whole fleet at random, under load, and check it (root):
 	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
-bench: $(addprefix bench-,pick solver telemetry agent seal gossip hub store)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal gossip hub store fanout path)  ## Run every benchmark
 
 bench-gossip: build  ## 200 agents and three hubs over mutual TLS: processor, bytes, time of a change, and a flood
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
@@ -69,6 +70,14 @@ bench-gossip: build  ## 200 agents and three hubs over mutual TLS: processor, by
 bench-hub:  ## How long a fleet is without a leader, over real hubs and a real etcd
 	@$(BUILD) --product isobar >&2
 	@testenv/bench-hub $(ISOBAR)
+
+bench-fanout: build  ## What one plan costs a hub with 10,000 gateways: time, processor, memory
+	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench >&2
+	@testenv/bench-fanout --isobar $(ISOBAR) --bench .build-release/release/isobar-bench
+
+bench-path:  ## From an alarm's digest to every gateway's acknowledgement, over 50 real agents
+	@$(BUILD) --product isobar >&2
+	@testenv/bench-path $(ISOBAR)
 
 bench-%:  ## Run one benchmark, such as bench-solver
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench

@@ -114,7 +114,7 @@ let rooms: [Room] = [
         floor: .words,
         pure: false,
         uses: ["FleetModel", "Resources"],
-        products: [.protobuf, .grpcCore, .grpcProtobuf, .crypto],
+        products: [.protobuf, .grpcCore, .grpcProtobuf, .nioCore, .crypto],
         testUses: ["TestKit"],
         exclude: ["proto"]
     ),
@@ -205,9 +205,8 @@ let rooms: [Room] = [
         floor: .doors,
         pure: false,
         uses: ["FleetModel", "Leadership", "WireProtocol"],
-        products: [.grpcCore, .grpcProtobuf, .protobuf, .crypto],
-        testUses: ["TestKit"],
-        testProducts: [.grpcInProcess]
+        products: [.grpcCore, .grpcProtobuf, .nioCore, .protobuf, .crypto],
+        testUses: ["TestKit", "WireTransport"]
     ),
     Room(
         name: "OperatorLink",
@@ -262,7 +261,8 @@ let rooms: [Room] = [
         pure: false,
         uses: ["FleetModel", "Exposition", "WireProtocol"],
         products: [
-            .asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHTTP2, .nioSSL, .nioTLS, .x509,
+            .asn1, .grpcCore, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP2, .nioSSL, .nioTLS,
+            .x509,
         ],
         testUses: ["TestKit", "CertificateAuthority", "GossipTransport"],
         testProducts: [.nioEmbedded, .nioPosix, .protobuf]
@@ -386,7 +386,10 @@ let rooms: [Room] = [
             "RequestRouting", "StateStore", "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol",
             "WireTransport",
         ],
-        products: [.argumentParser, .grpcCore, .logging, .protobuf, .nioCore, .nioHTTP1, .nioPosix],
+        products: [
+            .argumentParser, .grpcCore, .grpcProtobuf, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP1, .nioHTTP2,
+            .nioPosix, .nioSSL, .protobuf,
+        ],
         isTested: false,
         isExecutable: true,
         exclude: ["count-allocations.c"],

@@ -1,4 +1,5 @@
 import FleetModel
+import Foundation
 import Leadership
 import Logging
 import Observability
@@ -15,6 +16,8 @@ final class Gateway: Sendable {
         var router: Router
         var meter: DemandMeter
         var fence: PlanFence
+        /// The plan in use as it came, on which deltas stand.
+        var held: EncodedPlan?
         var dice = QuickDice(seed: .random(in: 0...UInt64.max))
         /// Every request from its head to its end.
         var open: [UInt64: OpenRequest] = [:]
@@ -66,7 +69,7 @@ final class Gateway: Sendable {
 
     init(
         configuration: GatewayConfiguration,
-        plan: Plan?,
+        plan: (plan: Plan, encoded: EncodedPlan)?,
         clock: MonotonicClock,
         links: LinkCredentials? = nil,
         trusts: [PoolName: UpstreamTrust] = [:],
@@ -84,12 +87,13 @@ final class Gateway: Sendable {
             peers: configuration.peers,
             policy: configuration.policy
         )
-        if let plan { router.adopt(plan, confirmed: false, now: clock.now) }
+        if let plan { router.adopt(plan.plan, confirmed: false, now: clock.now) }
         self.state = Mutex(
             State(
                 router: router,
                 meter: DemandMeter(start: clock.now),
-                fence: PlanFence(held: plan?.version),
+                fence: PlanFence(held: plan?.encoded.version),
+                held: plan?.encoded,
                 admission: Admission(settings: configuration.admission),
                 budget: RetryBudget(share: configuration.retryShare),
                 hedges: Dictionary(
@@ -151,14 +155,18 @@ final class Gateway: Sendable {
 // MARK: Plans
 
 extension Gateway: PlanReceiver {
-    var held: PlanVersion? { self.state.withLock { $0.fence.held } }
+    var held: EncodedPlan? { self.state.withLock { $0.held } }
 
     func receive(_ plan: Plan, encoded: EncodedPlan) -> String? {
         let now = self.clock.now
         let (verdict, woken) = self.state.withLock { state in
-            let verdict = state.fence.admit(plan.version)
+            var verdict = state.fence.admit(plan.version)
+            // The same plan, as this gateway needs it now: its file may be from when it had other pools.
+            if verdict == .same, encoded.hash != state.held?.hash { verdict = .newer }
             switch verdict {
-            case .newer: state.router.adopt(plan, now: now)
+            case .newer:
+                state.router.adopt(plan, now: now)
+                state.held = encoded
             case .same: state.router.confirm(now: now)
             case .past: state.counts.plansRefused += 1
             }
@@ -177,6 +185,11 @@ extension Gateway: PlanReceiver {
             self.logger.warning("plan refused", metadata: ["plan": "\(plan.version)", "held": "\(held)"])
             return "older than \(held), which this gateway holds"
         }
+    }
+
+    func unfit(_ reason: String) {
+        self.state.withLock { $0.counts.deltasUnfit += 1 }
+        self.logger.info("plan delta not used", metadata: ["reason": "\(reason)"])
     }
 
     func heartbeat() {

@@ -156,12 +156,12 @@ package struct GatewayCommand: AsyncParsableCommand {
     }
 
     /// A damaged file is no reason not to serve: the hub sends the plan anew.
-    private static func planOnDisk(_ path: String?, _ logger: Logger) -> Plan? {
+    private static func planOnDisk(_ path: String?, _ logger: Logger) -> (plan: Plan, encoded: EncodedPlan)? {
         guard let path else { return nil }
         do {
-            guard let plan = try PlanFile(path: path).load() else { return nil }
-            logger.info("plan from disk", metadata: ["plan": "\(plan.version)", "file": "\(path)"])
-            return plan
+            guard let held = try PlanFile(path: path).load() else { return nil }
+            logger.info("plan from disk", metadata: ["plan": "\(held.plan.version)", "file": "\(path)"])
+            return held
         } catch {
             logger.error("plan on disk refused", metadata: ["reason": "\(error)"])
             return nil

@@ -106,6 +106,9 @@ struct GatewayConfiguration: Sendable {
     /// Tries after the first over requests.
     var retryShare = 0.2
 
+    /// What it needs of a plan.
+    var scope: PlanScope { PlanScope(region: self.region, pools: self.pools.map(\.name)) }
+
     init(file: String) throws(ConfigurationError) {
         var fields = try YAMLFields(file: file)
         self.gateway = try fields.required("gateway") { try GatewayName($0) }

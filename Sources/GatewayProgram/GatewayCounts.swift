@@ -48,6 +48,7 @@ struct GatewayCounts: Sendable {
     var hedgesWon: UInt64 = 0
     var loadReports: [LoadReports: UInt64] = [:]
     var plansRefused: UInt64 = 0
+    var deltasUnfit: UInt64 = 0
     var samplesRefused: UInt64 = 0
     var planFileFailures: UInt64 = 0
 
@@ -134,6 +135,12 @@ struct GatewayCounts: Sendable {
             )
         }
         page.single("isobar_gateway_plans_refused_total", .counter, help: "Older plans.", Double(self.plansRefused))
+        page.single(
+            "isobar_gateway_plan_deltas_unfit_total",
+            .counter,
+            help: "Deltas that did not fit the plan held, so that the hub was asked for the body.",
+            Double(self.deltasUnfit)
+        )
         page.single(
             "isobar_gateway_samples_refused_total",
             .counter,

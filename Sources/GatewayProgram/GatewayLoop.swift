@@ -59,7 +59,7 @@ struct GatewayLoop: Service {
             hub: hub.address,
             client: hub.client,
             gateway: self.gateway.configuration.gateway,
-            region: self.gateway.configuration.region,
+            scope: self.gateway.configuration.scope,
             reports: self.gateway.reports,
             receiver: self.gateway
         )

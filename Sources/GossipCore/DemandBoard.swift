@@ -17,6 +17,10 @@ package struct DemandBoard: Sendable {
     package static let gatewaysMax = 16_384
 
     private var entries: [GatewayName: Entry] = [:]
+    /// How many reporting gateways stand in a region, and how many name it as unreachable: kept as reports come, since
+    /// thousands of gateways report twice a second and each report may be the one that changes the answer.
+    private var gatewaysIn: [RegionName: Int] = [:]
+    private var namedBy: [RegionName: Int] = [:]
     /// Outlives the reports: distance does not change because a gateway is gone.
     private var roundTrips: [RegionName: [RegionName: Seconds]] = [:]
 
@@ -27,6 +31,8 @@ package struct DemandBoard: Sendable {
     /// - Returns: `false` when the board is full and the report was dropped.
     package mutating func receive(_ report: DemandReport, now: Seconds) -> Bool {
         guard self.entries[report.gateway] != nil || self.entries.count < Self.gatewaysMax else { return false }
+        self.tally(self.entries[report.gateway]?.report, by: -1)
+        self.tally(report, by: 1)
         self.entries[report.gateway] = Entry(report: report, receivedAt: now)
         for (region, seconds) in report.roundTrips {
             self.roundTrips[report.region, default: [:]][region] = seconds
@@ -35,11 +41,23 @@ package struct DemandBoard: Sendable {
     }
 
     /// A gateway's stream has ended: what it reported is no demand any more, and its region has one voice less.
-    package mutating func forget(_ gateway: GatewayName) { self.entries[gateway] = nil }
+    package mutating func forget(_ gateway: GatewayName) {
+        self.tally(self.entries.removeValue(forKey: gateway)?.report, by: -1)
+    }
 
     /// Drops the reports that are older than ``reportLifetime``.
     package mutating func forgetSilent(now: Seconds) {
-        self.entries = self.entries.filter { now - $0.value.receivedAt <= Self.reportLifetime }
+        for (gateway, entry) in self.entries where now - entry.receivedAt > Self.reportLifetime { self.forget(gateway) }
+    }
+
+    private mutating func tally(_ report: DemandReport?, by step: Int) {
+        guard let report else { return }
+        func add(_ region: RegionName, to counts: inout [RegionName: Int]) {
+            let count = (counts[region] ?? 0) + step
+            counts[region] = count == 0 ? nil : count
+        }
+        add(report.region, to: &self.gatewaysIn)
+        for region in report.unreachable { add(region, to: &self.namedBy) }
     }
 
     /// Requests per second of a pool, by source region and band.
@@ -81,10 +99,6 @@ package struct DemandBoard: Sendable {
     /// One voice is enough when it is the only one; with several, all must agree, so that one cut
     /// gateway does not take a region away from the rest.
     package var unreachable: Set<RegionName> {
-        let reports = self.entries.values.map(\.report)
-        let named = reports.reduce(into: Set<RegionName>()) { $0.formUnion($1.unreachable) }
-        return named.filter { region in
-            reports.allSatisfy { $0.region != region && $0.unreachable.contains(region) }
-        }
+        Set(self.namedBy.filter { $0.value == self.entries.count && self.gatewaysIn[$0.key] == nil }.keys)
     }
 }

@@ -12,13 +12,6 @@ import Synchronization
 import WireProtocol
 import WireTransport
 
-/// What one gateway's stream last said.
-struct GatewayStanding: Sendable {
-    var region: RegionName
-    var acknowledged: PlanVersion?
-    var refusal: String?
-}
-
 /// This replica's standing in the election.
 struct Standing: Sendable {
     /// The epoch in which this replica leads.
@@ -36,6 +29,7 @@ final class Hub: Sendable {
         var gateways: [GatewayName: GatewayStanding] = [:]
         var plan: Plan?
         var plannedAt: Seconds = 0
+        var announced = AnnouncedPlans()
         /// Refuses to go back, whatever order plans come in.
         var fence = PlanFence()
         var standing = Standing()
@@ -69,7 +63,8 @@ final class Hub: Sendable {
     /// Bytes above which the etcd beside this hub takes no more writes; `nil` when hubs do not run etcd.
     let storeQuota: Int64?
     let logger: Logger
-    let announcements = NewestWins<Announcement>()
+    /// The plan in force, for the gateways' streams.
+    let board: PlanBoard
     /// The replicas that the store knows of.
     let members = NewestWins<[ReplicaMember]>()
     /// Why the next plan is to be made: a tick, or something that should not wait for one.
@@ -97,6 +92,7 @@ final class Hub: Sendable {
         self.storeQuota = storeQuota
         self.logger = logger
         self.streams = GossipStreams(now: { clock.now })
+        self.board = PlanBoard(clock: { clock.now })
         // One place: a second cause while a plan is being made asks for the same thing.
         (self.causes, self.cause) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
     }
@@ -139,14 +135,17 @@ extension Hub {
     }
 
     /// Announces a plan that stands in the store, unless a newer one was announced.
-    func adopt(_ plan: Plan, _ encoded: EncodedPlan) {
+    ///
+    /// - Throws: ``PlanUnreadable`` when it cannot be encoded for gateways.
+    func adopt(_ plan: Plan, _ encoded: EncodedPlan) throws(PlanUnreadable) {
         let now = self.clock.now
-        self.state.withLock { state in
+        try self.state.withLock { state throws(PlanUnreadable) in
             guard state.fence.admit(plan.version) == .newer else { return }
             state.plan = plan
             state.plannedAt = now
+            state.announced.announced(plan.version, at: now)
             // Inside the lock, so that announcements keep the order of versions.
-            self.announcements.send(Announcement(plan: encoded))
+            try self.board.announce(encoded)
         }
     }
 
@@ -154,7 +153,7 @@ extension Hub {
     func confirm() {
         let now = self.clock.now
         let isInTouch = self.state.withLock { now < $0.standing.leaseUntil && $0.standing.leader != nil }
-        if isInTouch, let current = self.announcements.current { self.announcements.send(current) }
+        if isInTouch { self.board.confirm() }
     }
 }
 
@@ -241,7 +240,7 @@ extension Hub: MeshHubOwner {
         if let refusal {
             self.logger.debug("digest refused", metadata: metadata.merging(["reason": "\(refusal)"]) { $1 })
         } else {
-            self.logger.debug("digest received", metadata: metadata)
+            self.logger.debug("digest received", metadata: metadata.merging(["alarming": "\(isAlarming)"]) { $1 })
         }
         if isAlarming { self.wantPlan("digest \(frame.id)") }
     }
@@ -291,7 +290,10 @@ extension Hub: MeshHubOwner {
 
 extension Hub: PlanAudience {
     func subscribed(_ gateway: GatewayName, region: RegionName, held: PlanVersion?) {
-        self.state.withLock { $0.gateways[gateway] = GatewayStanding(region: region, acknowledged: held) }
+        self.state.withLock { state in
+            let streams = (state.gateways[gateway]?.streams ?? 0) + 1
+            state.gateways[gateway] = GatewayStanding(region: region, acknowledged: held, streams: streams)
+        }
         self.logger.info(
             "gateway subscribed",
             metadata: [
@@ -302,7 +304,9 @@ extension Hub: PlanAudience {
     }
 
     func acknowledged(_ gateway: GatewayName, _ version: PlanVersion) {
+        let now = self.clock.now
         self.state.withLock { state in
+            if let announced = state.announced.time(of: version) { state.counts.acknowledged(after: now - announced) }
             state.gateways[gateway]?.acknowledged = version
             state.gateways[gateway]?.refusal = nil
         }
@@ -349,6 +353,10 @@ extension Hub: PlanAudience {
     func left(_ gateway: GatewayName) {
         let now = self.clock.now
         let isGone = self.state.withLock { state in
+            if let standing = state.gateways[gateway], standing.streams > 1 {
+                state.gateways[gateway]?.streams -= 1
+                return false
+            }
             state.gateways[gateway] = nil
             if let heard = state.sharedAt[gateway], now - heard < Self.sharedLifetime { return false }
             state.mind.demand.forget(gateway)
@@ -357,5 +365,13 @@ extension Hub: PlanAudience {
         self.logger.info("gateway left", metadata: ["gateway": "\(gateway)"])
         // Its clients go elsewhere, and its region may be gone with it.
         if isGone { self.wantPlan("gateway \(gateway) left") }
+    }
+
+    func dropped(_ gateway: GatewayName) {
+        self.logger.warning("gateway dropped", metadata: ["gateway": "\(gateway)", "reason": "answered no plan"])
+    }
+
+    func resending(to gateway: GatewayName, reason: String) {
+        self.logger.info("plan sent whole", metadata: ["gateway": "\(gateway)", "reason": "\(reason)"])
     }
 }

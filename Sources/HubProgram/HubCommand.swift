@@ -112,10 +112,10 @@ package struct HubCommand: AsyncParsableCommand {
                 services: [
                     RegistryService(registry: hub),
                     GossipService(hub.streams),
-                    PlanService(announcements: hub.announcements, audience: hub),
                     OperatorService(desk: desk),
                     ReplicaService(audience: hub),
                 ],
+                methods: [PlanService(board: hub.board, audience: hub)],
                 credentials: links,
                 onListening: { logger.info("hub listens", metadata: ["address": "\($0)"]) }
             )

@@ -23,6 +23,12 @@ struct HubCounts: Sendable {
         bounds: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
     )
 
+    private var acknowledgementSeconds = MetricHistogram(
+        bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+    )
+
+    mutating func acknowledged(after seconds: Seconds) { self.acknowledgementSeconds.observe(seconds) }
+
     mutating func planned(took seconds: Seconds) { self.planSeconds.observe(seconds) }
 
     /// Writes the counters; `mesh` has those of the gossip, once that has begun.
@@ -56,5 +62,11 @@ struct HubCounts: Sendable {
         counter("store_tidyings", "Steps by which this replica made members' files smaller.", self.housekeeping)
         page.family("isobar_hub_plan_seconds", .histogram, help: "From the boards to a plan.")
         page.histogram("isobar_hub_plan_seconds", [], self.planSeconds)
+        page.family(
+            "isobar_hub_acknowledgement_seconds",
+            .histogram,
+            help: "From the announcement of a plan to a gateway's acknowledgement."
+        )
+        page.histogram("isobar_hub_acknowledgement_seconds", [], self.acknowledgementSeconds)
     }
 }

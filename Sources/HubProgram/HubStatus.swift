@@ -5,6 +5,7 @@ import GossipCore
 import GossipTransport
 import Leadership
 import Observability
+import PlanStream
 import StateStore
 import WireProtocol
 import WireTransport
@@ -80,6 +81,8 @@ struct HubStatus: Codable, Sendable {
         var gateway: String
         var region: String
         var acknowledged: String?
+        /// How long it has had a newer plan to take; absent when it holds the newest.
+        var lag_seconds: Double?
         var refusal: String?
     }
 
@@ -238,6 +241,7 @@ extension Hub {
                         gateway: name.text,
                         region: standing.region.text,
                         acknowledged: standing.acknowledged?.description,
+                        lag_seconds: state.announced.lag(behind: standing.acknowledged, now: now),
                         refusal: standing.refusal
                     )
                 },
@@ -247,26 +251,20 @@ extension Hub {
     }
 
     func readiness() -> [ReadinessCheck] {
-        let isLoaded = self.announcements.current != nil
+        let isLoaded = self.board.isOpen
         return [ReadinessCheck("state", problem: isLoaded ? nil : "the state is still being read")]
     }
 
     func metrics() -> String {
         let now = self.clock.now
-        let (readers, skipped) = (self.announcements.readerCount, self.announcements.skipped)
+        let traffic = self.board.traffic
         let (counts, openStreams) = (self.mesh?.withMesh { $0.counts }, self.streams.openStreams)
         return self.withState { state in
             var page = ExpositionWriter()
             state.counts.write(to: &page, mesh: counts)
             self.streams.counts.write(to: &page, openStreams: openStreams)
             if let links = self.links { links.counts.write(to: &page, expiresIn: links.expiresIn) }
-            page.single("isobar_hub_subscribers", .gauge, help: "Gateways' streams.", Double(readers))
-            page.single(
-                "isobar_hub_announcements_skipped_total",
-                .counter,
-                help: "Announcements that a gateway was too slow to see.",
-                Double(skipped)
-            )
+            traffic.write(to: &page)
             page.single(
                 "isobar_hub_leading",
                 .gauge,

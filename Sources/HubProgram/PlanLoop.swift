@@ -48,9 +48,9 @@ struct PlanLoop: Service {
                 self.hub.withState { $0.epochFloor = floor }
                 if let entry = try await self.store.get(PlanRecord.planKey) {
                     let (plan, encoded) = try PlanRecord.read(entry)
-                    self.hub.adopt(plan, encoded)
+                    try self.hub.adopt(plan, encoded)
                 } else {
-                    self.hub.announcements.send(Announcement(plan: nil))
+                    try self.hub.board.announce(nil)
                 }
                 return true
             } catch let error as StoreError {
@@ -78,7 +78,7 @@ struct PlanLoop: Service {
             guard let entry = listing.entries.first(where: { $0.key == PlanRecord.planKey }) else { return }
             do {
                 let (plan, encoded) = try PlanRecord.read(entry)
-                self.hub.adopt(plan, encoded)
+                try self.hub.adopt(plan, encoded)
             } catch {
                 self.failed(error)
             }
@@ -159,7 +159,7 @@ struct PlanLoop: Service {
             throw StoreError(operation: "commit", reason: "the answer was lost: \(reason)")
         }
         let stored = self.hub.clock.now - now - took
-        self.hub.adopt(plan, encoded)
+        try self.hub.adopt(plan, encoded)
         self.hub.withState { state in
             state.planFault = nil
             state.storeWrite = stored

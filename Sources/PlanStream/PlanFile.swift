@@ -1,7 +1,7 @@
 package import FleetModel
 import Foundation
 
-/// The last good plan on a gateway's disk, so that it can start while everything above it is gone.
+/// The last good plan on a gateway's disk, whole for that gateway whether it came as a body or as a delta, so that it can start while everything above it is gone.
 package struct PlanFile: Sendable {
     package let path: String
 
@@ -10,10 +10,10 @@ package struct PlanFile: Sendable {
     /// The plan in the file, or `nil` when there is no file.
     ///
     /// - Throws: ``PlanUnreadable`` when the file cannot be read or is damaged; it names the file.
-    package func load() throws(PlanUnreadable) -> Plan? {
+    package func load() throws(PlanUnreadable) -> (plan: Plan, encoded: EncodedPlan)? {
         guard FileManager.default.fileExists(atPath: self.path) else { return nil }
         do {
-            return try Plan(bytes: [UInt8](try Data(contentsOf: URL(fileURLWithPath: self.path))))
+            return try EncodedPlan.read([UInt8](try Data(contentsOf: URL(fileURLWithPath: self.path))))
         } catch {
             throw PlanUnreadable(reason: "\(self.path): \(error)")
         }

@@ -1,19 +1,24 @@
 package import FleetModel
+import Foundation
 package import GRPCCore
 package import WireProtocol
 
 /// What a gateway does with what a hub says.
 package protocol PlanReceiver: Sendable {
-    /// The newest version held, from wherever it came.
-    var held: PlanVersion? { get }
+    /// The newest plan held, from wherever it came.
+    var held: EncodedPlan? { get }
 
-    /// Takes a plan.
+    /// Takes a plan. One of the version held and with another hash is taken as well: it is the same plan for a gateway
+    /// whose pools or region are others than when it wrote its file.
     ///
     /// - Returns: `nil` when it was taken or was already held, or why it was refused.
     func receive(_ plan: Plan, encoded: EncodedPlan) -> String?
 
     /// The hub says that the plan held is still in force.
     func heartbeat()
+
+    /// A delta did not fit, and the body was asked for.
+    func unfit(_ reason: String)
 
     /// The stream to one hub replica ended; it is made anew after the pause, in seconds.
     func lost(hub: EndpointAddress, reason: String, retryIn: Seconds)
@@ -24,7 +29,7 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
     package let hub: EndpointAddress
     private let client: Isobar_V1_Plans.Client<Transport>
     private let gateway: GatewayName
-    private let region: RegionName
+    private let scope: PlanScope
     private let reports: NewestWins<DemandReport>
     private let receiver: Receiver
 
@@ -32,14 +37,14 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
         hub: EndpointAddress,
         client: GRPCClient<Transport>,
         gateway: GatewayName,
-        region: RegionName,
+        scope: PlanScope,
         reports: NewestWins<DemandReport>,
         receiver: Receiver
     ) {
         self.hub = hub
         self.client = Isobar_V1_Plans.Client(wrapping: client)
         self.gateway = gateway
-        self.region = region
+        self.scope = scope
         self.reports = reports
         self.receiver = receiver
     }
@@ -80,8 +85,12 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
         )
         var subscribe = Isobar_V1_GatewayMessage()
         subscribe.subscribe.gateway = self.gateway.text
-        subscribe.subscribe.region = self.region.text
-        if let held = self.receiver.held { subscribe.subscribe.held = Isobar_V1_PlanVersion(held) }
+        subscribe.subscribe.region = self.scope.region.text
+        subscribe.subscribe.pools = self.scope.pools.map(\.description)
+        if let held = self.receiver.held {
+            subscribe.subscribe.held = Isobar_V1_PlanVersion(held.version)
+            subscribe.subscribe.hash = held.hash
+        }
         let first = subscribe
 
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -112,26 +121,51 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
     private func take(_ message: Isobar_V1_HubMessage) -> Isobar_V1_GatewayMessage? {
         switch message.kind {
         case .plan(let envelope):
-            var answer = Isobar_V1_GatewayMessage()
             do throws(PlanUnreadable) {
-                let plan = try Plan(envelope)
-                let version = Isobar_V1_PlanVersion(plan.version)
-                if let reason = self.receiver.receive(plan, encoded: EncodedPlan(plan.version, envelope)) {
-                    answer.refusal.version = version
-                    answer.refusal.reason = reason
-                } else {
-                    answer.acknowledgement.version = version
-                }
+                return self.answer(try EncodedPlan(checking: envelope))
             } catch {
+                var answer = Isobar_V1_GatewayMessage()
                 answer.refusal.reason = error.reason
+                return answer
             }
-            return answer
+        case .delta(let delta):
+            return self.answer(delta)
         case .heartbeat(let version):
             // A hub that holds another plan, or none, cannot vouch for this one.
-            if version.model == self.receiver.held { self.receiver.heartbeat() }
+            if version.model == self.receiver.held?.version { self.receiver.heartbeat() }
             return nil
         case nil:
             return nil
+        }
+    }
+
+    private func answer(_ encoded: EncodedPlan) -> Isobar_V1_GatewayMessage {
+        var answer = Isobar_V1_GatewayMessage()
+        let version = Isobar_V1_PlanVersion(encoded.version)
+        do throws(PlanUnreadable) {
+            if let reason = self.receiver.receive(try encoded.plan(), encoded: encoded) {
+                answer.refusal.version = version
+                answer.refusal.reason = reason
+            } else {
+                answer.acknowledgement.version = version
+            }
+        } catch {
+            answer.refusal.version = version
+            answer.refusal.reason = error.reason
+        }
+        return answer
+    }
+
+    private func answer(_ delta: Isobar_V1_PlanDelta) -> Isobar_V1_GatewayMessage {
+        do throws(PlanUnreadable) {
+            guard let held = self.receiver.held else { throw PlanUnreadable(reason: "no plan is held") }
+            // The other replica was faster: what the delta makes is there already.
+            return self.answer(held.hash == delta.hash ? held : try held.applying(delta))
+        } catch {
+            self.receiver.unfit(error.reason)
+            var answer = Isobar_V1_GatewayMessage()
+            answer.resend.reason = error.reason
+            return answer
         }
     }
 }

@@ -56,12 +56,17 @@ extension Isobar_V1_Plan {
 extension Isobar_V1_PoolPlan {
     init(_ plan: PoolPlan) {
         self.init()
-        let order = plan.clusters.map(\.name)
+        let placeOf = Dictionary(plan.clusters.enumerated().map { ($1.name, UInt32($0)) }) { first, _ in first }
+        // Most rows use few of many clusters: places and weights of those alone.
         func message(_ row: PlanRow) -> Isobar_V1_PlanRow {
             var message = Isobar_V1_PlanRow()
             message.source = row.source.text
             message.band = Isobar_V1_Band(row.band)
-            message.weights = order.map { row.weights[$0] ?? 0 }
+            let used = row.weights.compactMap { name, weight in
+                weight == 0 ? nil : placeOf[name].map { (place: $0, weight: weight) }
+            }.sorted { $0.place < $1.place }
+            message.weights = used.map(\.weight)
+            if used.count < plan.clusters.count { message.places = used.map(\.place) }
             return message
         }
         self.pool = plan.pool.description
@@ -89,14 +94,19 @@ extension Isobar_V1_PoolPlan {
         for cluster in self.clusters { clusters.append(try cluster.model()) }
         let order = clusters.map(\.name)
         func row(_ message: Isobar_V1_PlanRow, field: String) throws(WireError) -> PlanRow {
-            guard message.weights.count == order.count else {
+            let count = message.places.isEmpty && !message.weights.isEmpty ? order.count : message.places.count
+            guard message.weights.count == count else {
                 throw WireError(
                     field: "\(field).weights",
-                    reason: "\(message.weights.count) weights for \(order.count) clusters"
+                    reason: "\(message.weights.count) weights for \(count) clusters"
                 )
             }
             var weights: [ClusterName: Double] = [:]
-            for (cluster, weight) in zip(order, message.weights) where weight != 0 {
+            for (index, weight) in message.weights.enumerated() where weight != 0 {
+                let place = message.places.at(index).map(Int.init) ?? index
+                guard let cluster = order.at(place) else {
+                    throw WireError(field: "\(field).places", reason: "\(place) of \(order.count) clusters")
+                }
                 weights[cluster] = try WireError.quantity("\(field).weights", weight)
             }
             return PlanRow(

@@ -3,6 +3,7 @@ package import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import NIOCore
 import ServiceLifecycle
+package import WireProtocol
 
 /// Serves gRPC services on one port.
 package struct WireServer: Service {
@@ -13,18 +14,22 @@ package struct WireServer: Service {
     /// - Parameters:
     ///   - address: Where to listen; port 0 lets the system choose.
     ///   - services: What to serve.
+    ///   - methods: What to serve beside it, on the event loops.
     ///   - credentials: Mutual TLS with these; plain text, on loopback only, when `nil`.
     ///   - onListening: Told the address with the port in it, once, when the server listens.
     /// - Throws: ``WireRefusal`` for an address off loopback without credentials.
     package init(
         listen address: EndpointAddress,
         services: [any RegistrableRPCService],
+        methods: [any DirectMethod] = [],
         credentials: LinkCredentials? = nil,
         onListening: @escaping @Sendable (EndpointAddress) -> Void = { _ in }
     ) throws(WireRefusal) {
         if credentials == nil { try WireRefusal.check(address, field: "listen") }
         self.address = address
         self.onListening = onListening
+        let callGuard = credentials.map { CallGuard(credentials: $0) }
+        let methodsByPath = Dictionary(methods.map { ($0.path, $0) }) { first, _ in first }
         let transport = HTTP2ServerTransport.Posix(
             address: address.host.contains(":")
                 ? .ipv6(host: address.host, port: address.port)
@@ -33,6 +38,20 @@ package struct WireServer: Service {
             transportSecurity: .plaintext,
             config: .defaults { config in
                 config.connection.maxGraceTime = .seconds(1)
+                if !methodsByPath.isEmpty {
+                    config.channelDebuggingCallbacks.onAcceptHTTP2Stream = { stream in
+                        stream.eventLoop.makeCompletedFuture {
+                            try stream.pipeline.syncOperations.addHandler(
+                                DirectCallHandler(
+                                    on: stream.eventLoop,
+                                    methods: methodsByPath,
+                                    callGuard: callGuard
+                                ),
+                                position: .first
+                            )
+                        }
+                    }
+                }
                 config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try PingAbsorber.install(in: channel, ofServer: true)
@@ -50,7 +69,7 @@ package struct WireServer: Service {
         self.server = GRPCServer(
             transport: transport,
             services: services,
-            interceptors: credentials.map { [CallGuard(credentials: $0)] } ?? []
+            interceptors: callGuard.map { [$0] } ?? []
         )
     }
 

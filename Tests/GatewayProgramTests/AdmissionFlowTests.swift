@@ -3,6 +3,7 @@ import FleetModel
 import Foundation
 import Logging
 import Observability
+import PlanStream
 import ReverseProxy
 import TestKit
 import Testing
@@ -176,9 +177,10 @@ struct PickCommandTests {
             pools: [{name: default/llama}]
             """
         try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file("gateway.yaml")))
+        let plan = try Fixtures.plan()
         let gateway = Gateway(
             configuration: try GatewayConfiguration(file: folder.file("gateway.yaml")),
-            plan: try Fixtures.plan(),
+            plan: (plan, try EncodedPlan(plan)),
             clock: MonotonicClock(),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         )

@@ -222,4 +222,40 @@ struct DemandBoardTests {
         _ = board.receive(try self.report("g3", "asia-east", rate: 0), now: 0)
         #expect(board.unreachable.isEmpty)
     }
+
+    @Test("whatever comes, goes and falls silent, the answer is what the reports held would give", arguments: 1...8)
+    func counted(seed: Int) throws {
+        var dice = SeededGenerator(seed: UInt64(seed))
+        var board = DemandBoard()
+        var held: [GatewayName: (report: DemandReport, at: Seconds)] = [:]
+        var answers = 0
+        for step in 0..<2_000 {
+            let now = Double(step) * 0.4
+            let gateway = "g\(Int.random(in: 0..<5, using: &dice))"
+            switch Int.random(in: 0..<10, using: &dice) {
+            case 0:
+                board.forget(try GatewayName(gateway))
+                held[try GatewayName(gateway)] = nil
+            case 1:
+                board.forgetSilent(now: now)
+                held = held.filter { now - $0.value.at <= DemandBoard.reportLifetime }
+            default:
+                let regions = ["r0", "r1", "r2"]
+                let unreachable = Set(regions.filter { _ in Double.random(in: 0..<1, using: &dice) < 0.7 })
+                let region = regions[Int.random(in: 0..<3, using: &dice)]
+                let report = try self.report(gateway, region, rate: 1, unreachable: unreachable)
+                let isTaken = board.receive(report, now: now)
+                #expect(isTaken)
+                held[report.gateway] = (report, now)
+            }
+            let reports = held.values.map(\.report)
+            let named = reports.reduce(into: Set<RegionName>()) { $0.formUnion($1.unreachable) }
+            let unreachable = named.filter { region in
+                reports.allSatisfy { $0.region != region && $0.unreachable.contains(region) }
+            }
+            #expect(board.unreachable == unreachable)
+            answers += unreachable.count
+        }
+        #expect(answers > 0)
+    }
 }

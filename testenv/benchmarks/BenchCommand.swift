@@ -8,7 +8,8 @@ struct BenchCommand: AsyncParsableCommand {
         abstract: "Measure what Isobar claims about its speed; build it with -c release.",
         subcommands: [
             PickBench.self, SolverBench.self, TelemetryBench.self, SealBench.self, GossipBench.self, StoreBench.self,
-            PageServer.self, UpstreamServer.self, StreamClient.self, HistoryJudge.self,
+            PageServer.self, UpstreamServer.self, StreamClient.self, HistoryJudge.self, FanoutServer.self,
+            FanoutClient.self,
         ]
     )
 }

@@ -70,6 +70,8 @@ extension Isobar_V1_Plans {
         /// >
         /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
         /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+        /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+        /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Isobar_V1_GatewayMessage` messages.
@@ -98,6 +100,8 @@ extension Isobar_V1_Plans {
         /// >
         /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
         /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+        /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+        /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Isobar_V1_GatewayMessage` messages.
@@ -124,6 +128,8 @@ extension Isobar_V1_Plans {
         /// >
         /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
         /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+        /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+        /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
         ///
         /// - Parameters:
         ///   - request: A stream of `Isobar_V1_GatewayMessage` messages.
@@ -199,6 +205,8 @@ extension Isobar_V1_Plans {
         /// >
         /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
         /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+        /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+        /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Isobar_V1_GatewayMessage` messages.
@@ -240,6 +248,8 @@ extension Isobar_V1_Plans {
         /// >
         /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
         /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+        /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+        /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Isobar_V1_GatewayMessage` messages.
@@ -278,6 +288,8 @@ extension Isobar_V1_Plans.ClientProtocol {
     /// >
     /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
     /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+    /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+    /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
     ///
     /// - Parameters:
     ///   - request: A streaming request producing `Isobar_V1_GatewayMessage` messages.
@@ -310,6 +322,8 @@ extension Isobar_V1_Plans.ClientProtocol {
     /// >
     /// > The first message is a Subscribe. The hub answers with the newest plan whenever the gateway
     /// > does not hold it; plans that a slow gateway missed are skipped, never queued.
+    /// > A gateway is sent its slice of the plan: its pools, the rows of its region, and the rows for the
+    /// > loss of clusters that those use. It comes as a body, or as a delta to the slice that the gateway holds.
     ///
     /// - Parameters:
     ///   - metadata: Additional metadata to send, defaults to empty.

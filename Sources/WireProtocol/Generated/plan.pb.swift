@@ -108,6 +108,14 @@ package nonisolated struct Isobar_V1_GatewayMessage: Sendable {
     set {kind = .demand(newValue)}
   }
 
+  package var resend: Isobar_V1_PlanResend {
+    get {
+      if case .resend(let v)? = kind {return v}
+      return Isobar_V1_PlanResend()
+    }
+    set {kind = .resend(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -115,6 +123,7 @@ package nonisolated struct Isobar_V1_GatewayMessage: Sendable {
     case acknowledgement(Isobar_V1_PlanAcknowledgement)
     case refusal(Isobar_V1_PlanRefusal)
     case demand(Isobar_V1_DemandReport)
+    case resend(Isobar_V1_PlanResend)
 
   }
 
@@ -145,12 +154,21 @@ package nonisolated struct Isobar_V1_HubMessage: Sendable {
     set {kind = .heartbeat(newValue)}
   }
 
+  package var delta: Isobar_V1_PlanDelta {
+    get {
+      if case .delta(let v)? = kind {return v}
+      return Isobar_V1_PlanDelta()
+    }
+    set {kind = .delta(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Kind: Equatable, Sendable {
     case plan(Isobar_V1_PlanEnvelope)
     /// Nothing new: the current version, so that a gateway knows that its plan is still in force.
     case heartbeat(Isobar_V1_PlanVersion)
+    case delta(Isobar_V1_PlanDelta)
 
   }
 
@@ -175,6 +193,12 @@ package nonisolated struct Isobar_V1_Subscribe: Sendable {
   package var hasHeld: Bool {self._held != nil}
   /// Clears the value of `held`. Subsequent reads from it will return its default value.
   package mutating func clearHeld() {self._held = nil}
+
+  /// The hash of the slice held: the same version of another slice, or of another history, is another plan.
+  package var hash: Data = Data()
+
+  /// The pools that it serves; all when empty.
+  package var pools: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -241,6 +265,19 @@ package nonisolated struct Isobar_V1_PlanRefusal: Sendable {
   fileprivate var _version: Isobar_V1_PlanVersion? = nil
 }
 
+/// The gateway cannot make the next plan from what it holds and what it was sent: the hub sends the body.
+package nonisolated struct Isobar_V1_PlanResend: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// The body is an encoded Plan; the hash is SHA-256 over it, checked before the body is read.
 package nonisolated struct Isobar_V1_PlanEnvelope: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -254,6 +291,72 @@ package nonisolated struct Isobar_V1_PlanEnvelope: Sendable {
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+}
+
+/// What turns the slice that a gateway holds into the next. Proof that it did is the hash: the receiver encodes
+/// the result, and takes it only when the hash is that of the hub's own encoding.
+package nonisolated struct Isobar_V1_PlanDelta: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The plan without its pools.
+  package var head: Isobar_V1_Plan {
+    get {_head ?? Isobar_V1_Plan()}
+    set {_head = newValue}
+  }
+  /// Returns true if `head` has been explicitly set.
+  package var hasHead: Bool {self._head != nil}
+  /// Clears the value of `head`. Subsequent reads from it will return its default value.
+  package mutating func clearHead() {self._head = nil}
+
+  /// SHA-256 of the body that it stands on.
+  package var base: Data = Data()
+
+  /// SHA-256 of the body that comes out.
+  package var hash: Data = Data()
+
+  /// One for each pool of the next plan, in its order.
+  package var pools: [Isobar_V1_PoolDelta] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _head: Isobar_V1_Plan? = nil
+}
+
+package nonisolated struct Isobar_V1_PoolDelta: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// What is new: its lists hold what is named below, or everything when `is_whole`, and then nothing of the base is
+  /// used. Else the pool of this name in the base is what changes.
+  package var pool: Isobar_V1_PoolPlan {
+    get {_pool ?? Isobar_V1_PoolPlan()}
+    set {_pool = newValue}
+  }
+  /// Returns true if `pool` has been explicitly set.
+  package var hasPool: Bool {self._pool != nil}
+  /// Clears the value of `pool`. Subsequent reads from it will return its default value.
+  package mutating func clearPool() {self._pool = nil}
+
+  package var isWhole: Bool = false
+
+  /// pool.clusters[i] replaces the base's clusters[cluster_places[i]], and so on. A cluster's name, region and
+  /// frame's cluster and a row's source are left out when they are as in the base.
+  package var clusterPlaces: [UInt32] = []
+
+  package var rowPlaces: [UInt32] = []
+
+  package var failoverPlaces: [UInt32] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _pool: Isobar_V1_PoolPlan? = nil
 }
 
 package nonisolated struct Isobar_V1_Plan: Sendable {
@@ -376,7 +479,8 @@ package nonisolated struct Isobar_V1_PlanCluster: Sendable {
   fileprivate var _frame: Isobar_V1_FrameID? = nil
 }
 
-/// weights[i] belongs to clusters[i] of the pool; absent rows mean that no cluster may be used.
+/// weights[i] belongs to the pool's clusters[places[i]], and without places to clusters[i]; clusters without a weight
+/// have none. Absent rows mean that no cluster may be used.
 package nonisolated struct Isobar_V1_PlanRow: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -387,6 +491,8 @@ package nonisolated struct Isobar_V1_PlanRow: Sendable {
   package var band: Isobar_V1_Band = .unspecified
 
   package var weights: [Double] = []
+
+  package var places: [UInt32] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -469,7 +575,7 @@ nonisolated extension Isobar_V1_Band: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension Isobar_V1_GatewayMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GatewayMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}subscribe\0\u{1}acknowledgement\0\u{1}refusal\0\u{1}demand\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}subscribe\0\u{1}acknowledgement\0\u{1}refusal\0\u{1}demand\0\u{1}resend\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -529,6 +635,19 @@ nonisolated extension Isobar_V1_GatewayMessage: SwiftProtobuf.Message, SwiftProt
           self.kind = .demand(v)
         }
       }()
+      case 5: try {
+        var v: Isobar_V1_PlanResend?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .resend(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .resend(v)
+        }
+      }()
       default: break
       }
     }
@@ -556,6 +675,10 @@ nonisolated extension Isobar_V1_GatewayMessage: SwiftProtobuf.Message, SwiftProt
       guard case .demand(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     }()
+    case .resend?: try {
+      guard case .resend(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -570,7 +693,7 @@ nonisolated extension Isobar_V1_GatewayMessage: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Isobar_V1_HubMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HubMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}plan\0\u{1}heartbeat\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}plan\0\u{1}heartbeat\0\u{1}delta\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -604,6 +727,19 @@ nonisolated extension Isobar_V1_HubMessage: SwiftProtobuf.Message, SwiftProtobuf
           self.kind = .heartbeat(v)
         }
       }()
+      case 3: try {
+        var v: Isobar_V1_PlanDelta?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .delta(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .delta(v)
+        }
+      }()
       default: break
       }
     }
@@ -623,6 +759,10 @@ nonisolated extension Isobar_V1_HubMessage: SwiftProtobuf.Message, SwiftProtobuf
       guard case .heartbeat(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     }()
+    case .delta?: try {
+      guard case .delta(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -637,7 +777,7 @@ nonisolated extension Isobar_V1_HubMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Isobar_V1_Subscribe: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Subscribe"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gateway\0\u{1}region\0\u{1}held\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gateway\0\u{1}region\0\u{1}held\0\u{1}hash\0\u{1}pools\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -648,6 +788,8 @@ nonisolated extension Isobar_V1_Subscribe: SwiftProtobuf.Message, SwiftProtobuf.
       case 1: try { try decoder.decodeSingularStringField(value: &self.gateway) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.region) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._held) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.hash) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.pools) }()
       default: break
       }
     }
@@ -667,6 +809,12 @@ nonisolated extension Isobar_V1_Subscribe: SwiftProtobuf.Message, SwiftProtobuf.
     try { if let v = self._held {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if !self.hash.isEmpty {
+      try visitor.visitSingularBytesField(value: self.hash, fieldNumber: 4)
+    }
+    if !self.pools.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.pools, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -674,6 +822,8 @@ nonisolated extension Isobar_V1_Subscribe: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.gateway != rhs.gateway {return false}
     if lhs.region != rhs.region {return false}
     if lhs._held != rhs._held {return false}
+    if lhs.hash != rhs.hash {return false}
+    if lhs.pools != rhs.pools {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -787,6 +937,36 @@ nonisolated extension Isobar_V1_PlanRefusal: SwiftProtobuf.Message, SwiftProtobu
   }
 }
 
+nonisolated extension Isobar_V1_PlanResend: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PlanResend"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_PlanResend, rhs: Isobar_V1_PlanResend) -> Bool {
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Isobar_V1_PlanEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PlanEnvelope"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}body\0\u{1}hash\0")
@@ -817,6 +997,109 @@ nonisolated extension Isobar_V1_PlanEnvelope: SwiftProtobuf.Message, SwiftProtob
   package static func ==(lhs: Isobar_V1_PlanEnvelope, rhs: Isobar_V1_PlanEnvelope) -> Bool {
     if lhs.body != rhs.body {return false}
     if lhs.hash != rhs.hash {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_PlanDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PlanDelta"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}head\0\u{1}base\0\u{1}hash\0\u{1}pools\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._head) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.base) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.hash) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.pools) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._head {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.base.isEmpty {
+      try visitor.visitSingularBytesField(value: self.base, fieldNumber: 2)
+    }
+    if !self.hash.isEmpty {
+      try visitor.visitSingularBytesField(value: self.hash, fieldNumber: 3)
+    }
+    if !self.pools.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.pools, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_PlanDelta, rhs: Isobar_V1_PlanDelta) -> Bool {
+    if lhs._head != rhs._head {return false}
+    if lhs.base != rhs.base {return false}
+    if lhs.hash != rhs.hash {return false}
+    if lhs.pools != rhs.pools {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Isobar_V1_PoolDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PoolDelta"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{3}is_whole\0\u{3}cluster_places\0\u{3}row_places\0\u{3}failover_places\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._pool) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.isWhole) }()
+      case 3: try { try decoder.decodeRepeatedUInt32Field(value: &self.clusterPlaces) }()
+      case 4: try { try decoder.decodeRepeatedUInt32Field(value: &self.rowPlaces) }()
+      case 5: try { try decoder.decodeRepeatedUInt32Field(value: &self.failoverPlaces) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._pool {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.isWhole != false {
+      try visitor.visitSingularBoolField(value: self.isWhole, fieldNumber: 2)
+    }
+    if !self.clusterPlaces.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.clusterPlaces, fieldNumber: 3)
+    }
+    if !self.rowPlaces.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.rowPlaces, fieldNumber: 4)
+    }
+    if !self.failoverPlaces.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.failoverPlaces, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Isobar_V1_PoolDelta, rhs: Isobar_V1_PoolDelta) -> Bool {
+    if lhs._pool != rhs._pool {return false}
+    if lhs.isWhole != rhs.isWhole {return false}
+    if lhs.clusterPlaces != rhs.clusterPlaces {return false}
+    if lhs.rowPlaces != rhs.rowPlaces {return false}
+    if lhs.failoverPlaces != rhs.failoverPlaces {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1042,7 +1325,7 @@ nonisolated extension Isobar_V1_PlanCluster: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Isobar_V1_PlanRow: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PlanRow"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}band\0\u{1}weights\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}band\0\u{1}weights\0\u{1}places\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1053,6 +1336,7 @@ nonisolated extension Isobar_V1_PlanRow: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularStringField(value: &self.source) }()
       case 2: try { try decoder.decodeSingularEnumField(value: &self.band) }()
       case 3: try { try decoder.decodeRepeatedDoubleField(value: &self.weights) }()
+      case 4: try { try decoder.decodeRepeatedUInt32Field(value: &self.places) }()
       default: break
       }
     }
@@ -1068,6 +1352,9 @@ nonisolated extension Isobar_V1_PlanRow: SwiftProtobuf.Message, SwiftProtobuf._M
     if !self.weights.isEmpty {
       try visitor.visitPackedDoubleField(value: self.weights, fieldNumber: 3)
     }
+    if !self.places.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.places, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1075,6 +1362,7 @@ nonisolated extension Isobar_V1_PlanRow: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.source != rhs.source {return false}
     if lhs.band != rhs.band {return false}
     if lhs.weights != rhs.weights {return false}
+    if lhs.places != rhs.places {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

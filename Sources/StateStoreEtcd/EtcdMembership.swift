@@ -21,11 +21,7 @@ extension EtcdStore {
         var request = Etcdserverpb_MemberAddRequest()
         request.peerUrls = [peer]
         try await self.change("add the member at \(peer)") { [request] member, options in
-            do {
-                _ = try await member.cluster.memberAdd(request, options: options)
-            } catch let error as RPCError where error.message.contains("Peer URLs already exists") {
-                // An answer was lost, and it was added before.
-            }
+            _ = try await member.cluster.memberAdd(request, options: options)
         }
     }
 

@@ -1,6 +1,5 @@
 import Foundation
 import ProcessKit
-import Synchronization
 import TestKit
 import Testing
 
@@ -9,7 +8,6 @@ private struct ManagedFleet: Sendable {
     struct Hub: Sendable {
         let name: String
         let address: String
-        let admin: Int
         let data: String
         let process: ChildProcess
 
@@ -17,11 +15,6 @@ private struct ManagedFleet: Sendable {
         var etcd: pid_t? {
             (try? String(contentsOfFile: "\(self.data)/etcd.pid", encoding: .utf8))
                 .flatMap { pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        }
-
-        func status() async throws -> [String: Any] {
-            guard let answer = try? await Web.get("http://127.0.0.1:\(self.admin)/v1/status") else { return [:] }
-            return try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any] ?? [:]
         }
     }
 
@@ -33,7 +26,7 @@ private struct ManagedFleet: Sendable {
     // `isSecure`: mutual TLS on every link, those of etcd too.
     init(isSecure: Bool = false) async throws {
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(12)
+        let ports = try await FreePorts.take(9)
         let members = (0..<3).map { place in
             "{replica: hub-\(place), client: \"127.0.0.1:\(ports[place])\", peer: \"127.0.0.1:\(ports[3 + place])\"}"
         }.joined(separator: ", ")
@@ -54,14 +47,13 @@ private struct ManagedFleet: Sendable {
                     + "authority: \(pki)/ca.crt}, " : ""
             try Data(
                 """
-                {replica: hub-\(place), listen: "127.0.0.1:\(ports[6 + place])", admin: "127.0.0.1:\(ports[9 + place])",
+                {replica: hub-\(place), listen: "127.0.0.1:\(ports[6 + place])",
                  \(tls)tick: 0.5, managedEtcd: {data: "\(folder.file("etcd-\(place)"))", members: [\(members)]}}
                 """.utf8
             ).write(to: URL(fileURLWithPath: file))
             return Hub(
                 name: "hub-\(place)",
                 address: "127.0.0.1:\(ports[6 + place])",
-                admin: ports[9 + place],
                 data: folder.file("etcd-\(place)"),
                 process: ChildProcess(
                     Binary.path,
@@ -87,24 +79,16 @@ private struct ManagedFleet: Sendable {
         return try await Binary.run(arguments + self.options + ["--hub", addresses])
     }
 
-    /// The hub that leads, once all members of etcd answer.
-    func leader() async throws -> Hub? {
-        for hub in self.hubs where hub.process.isRunning {
-            let status = try await hub.status()
-            guard let leader = status["leader"] as? [String: Any] else { continue }
-            return self.hubs.first { $0.name == leader["replica"] as? String && $0.process.isRunning }
-        }
-        return nil
-    }
-
-    /// Waits until a hub leads and so many members of etcd are well.
+    /// Waits until a hub leads and so many members of etcd answer, as a hub sees them at this moment.
     @discardableResult
     func settled(members: Int = 3) async throws -> Hub {
         try await eventually("a hub leads, with \(members) members of etcd", within: .seconds(90)) {
-            guard let leader = try await self.leader() else { return nil }
-            let store = try await leader.status()["store"] as? [String: Any]
-            let well = (store?["members"] as? [[String: Any]] ?? []).count { $0["is_reachable"] as? Bool == true }
-            return well == members ? leader : nil
+            let ended = try await self.isobar("status", "-o", "json")
+            guard ended.code == 0,
+                let status = try JSONSerialization.jsonObject(with: Data(ended.output.utf8)) as? [String: Any],
+                let store = status["store"] as? [String: Any], store["reachable"] as? Int == members
+            else { return nil }
+            return self.hubs.first { $0.name == status["leader"] as? String && $0.process.isRunning }
         }
     }
 
@@ -183,7 +167,7 @@ struct ManagedEtcdStoryTests {
         try FileManager.default.removeItem(atPath: hub.data)
         group.addTask { try await hub.process.run() }
         try await eventually("the cluster takes it anew", within: .seconds(60)) {
-            hub.process.lines.contains { $0.contains("the cluster takes a new member") }
+            hub.process.lines.contains { $0.contains("the cluster has taken a new member") }
         }
         try await fleet.settled()
     }

@@ -201,14 +201,14 @@ private final class FigureBox: Sendable {
 struct PlannedDay: Sendable {
     private let generations: [HubMind.Generation]
 
-    /// Sixty seconds of a fleet whose demand moves.
+    /// Twelve seconds of a fleet whose demand moves.
     init() throws {
         var mind = HubMind()
         let pools = try (0..<4).map { try PoolName("default/model-\($0)") }
         let regions = try (0..<10).map { try RegionName("region-\($0)") }
         let clusters = try (0..<30).map { try ClusterName("cluster-\($0)") }
         var made: [HubMind.Generation] = []
-        for second in 0..<60 {
+        for second in 0..<12 {
             let now = Double(second)
             for (place, cluster) in clusters.enumerated() {
                 let digests = pools.map { pool in

@@ -79,11 +79,11 @@ struct MemberKeeper: Service {
                     return launch
                 case .wait: break
                 case .remove(let id):
-                    Self.logger.notice("this replica's member has lost its data: the cluster forgets it")
                     try await self.store.remove(member: id)
+                    Self.logger.notice("this replica's member has lost its data: the cluster has forgotten it")
                 case .add(let peer):
-                    Self.logger.notice("the cluster takes a new member", metadata: ["peer": "\(peer)"])
                     try await self.store.add(peer: peer)
+                    Self.logger.notice("the cluster has taken a new member", metadata: ["peer": "\(peer)"])
                 case .refuse(let reason):
                     throw StoreError(operation: "", reason: reason, kind: .taken)
                 }

@@ -2,6 +2,7 @@ import ConfigurationFiles
 import EngineSignals
 import FleetModel
 import Foundation
+import GossipCore
 import GossipTransport
 import Logging
 import Observability

@@ -370,8 +370,8 @@ let rooms: [Room] = [
         floor: .proving,
         pure: false,
         uses: [
-            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "PlanStream", "RequestRouting", "WeightSolver",
-            "WireProtocol", "WireTransport",
+            "EngineSignals", "Exposition", "FleetModel", "Linearizability", "PlanStream", "RequestRouting",
+            "WeightSolver", "WireProtocol", "WireTransport",
         ],
         products: [
             .argumentParser, .grpcCore, .grpcProtobuf, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP1, .nioHTTP2,

@@ -30,7 +30,7 @@ run: build  ## Build, then run three regions on this machine with a real trace
 
 # Rooms that compute keep every core busy for seconds at a time, which rooms that wait for sockets take for a dead
 # peer: the two run one after the other, and the stories over real processes have the machine to themselves.
-COMPUTING   := EngineModelTests|EngineSignalsTests|ExpositionTests|FleetSimulatorTests|WeightSolverTests
+COMPUTING   := PlanDeltaTests|EngineModelTests|EngineSignalsTests|ExpositionTests|FleetSimulatorTests|WeightSolverTests
 STORIES     := ^StoryTests\.
 
 test:  ## Build and run every test (debug)

@@ -17,8 +17,9 @@ package struct HubMind: Sendable {
 
     package var digests = DigestBoard()
     package var demand = DemandBoard()
-    /// The share of each cluster's capacity to plan with, 0 to 1: less after a silence that nobody vouches against. A
-    /// cluster that is not here has all of it.
+    /// The share of each cluster's capacity to plan with, 0 to 1: less after a silence that nobody vouches against.
+    ///
+    /// A cluster that is not here has all of it.
     package var shares: [ClusterName: Double] = [:]
     /// Round trips between regions, as the links of the gossip measured them.
     package var links = RoundTripMatrix()

@@ -45,7 +45,12 @@ package struct Registrar<Transport: ClientTransport>: Sendable {
 
     /// Asks until the hub answers.
     ///
-    /// - Parameter failed: Told why a try failed.
+    /// - Parameters:
+    ///   - cluster: The cluster that the agent speaks for.
+    ///   - region: Where it is.
+    ///   - agent: The agent's name among those of its cluster.
+    ///   - failed: Told why a try failed.
+    /// - Returns: The incarnation and its key.
     /// - Throws: `CancellationError` when cancelled, or the hub's refusal of the names.
     package func register(
         cluster: ClusterName,

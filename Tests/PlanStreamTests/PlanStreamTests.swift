@@ -221,7 +221,10 @@ struct PlanStreamTests {
             for generation in 2...5 as ClosedRange<UInt64> {
                 plan.version.generation = generation
                 plan.pools[0].clusters[3].waiting = Int(generation)
-                plan.pools[0].rows[0].weights = [plan.pools[0].clusters[1].name: 1]
+                let drift = Double(generation) / 100
+                plan.pools[0].rows[0].weights = [
+                    plan.pools[0].clusters[0].name: 0.2 + drift, plan.pools[0].clusters[1].name: 0.8 - drift,
+                ]
                 try self.announce(plan)
                 try await eventually("it is acknowledged") { self.notes.has("acknowledged 1.\(generation)") }
                 let whole = try EncodedPlan(plan).slice(for: scope)

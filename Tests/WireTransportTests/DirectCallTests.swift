@@ -127,7 +127,9 @@ struct DirectCallTests {
     @Test("ends a call with an error that the client reads, whatever is in its text")
     func errors() async throws {
         try await self.tell { client in
-            let error = await #expect(throws: RPCError.self) { _ = try await Self.say(2, refusing: "50 % – ü", to: client) }
+            let error = await #expect(throws: RPCError.self) {
+                _ = try await Self.say(2, refusing: "50 % – ü", to: client)
+            }
             #expect(error?.code == .aborted && error?.message == "no: 50 % – ü")
         }
     }
@@ -135,14 +137,19 @@ struct DirectCallTests {
     @Test("is told when a client goes away in the middle")
     func leaves() async throws {
         try await self.tell { [self] client in
-            let task = Task { try await Isobar_V1_Plans.Client(wrapping: client).subscribe { writer in
-                try await writer.write(Isobar_V1_GatewayMessage())
-                try await Task.sleep(for: .seconds(600))
-            } onResponse: { response in
-                for try await _ in response.messages {}
-            } }
-            try await eventually("it has come") { !self.counting.callers.withLock { $0.isEmpty } }
-            task.cancel()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await Isobar_V1_Plans.Client(wrapping: client).subscribe { writer in
+                        try await writer.write(Isobar_V1_GatewayMessage())
+                        // Until it is cancelled.
+                        for await _ in AsyncStream.makeStream(of: Never.self).stream {}
+                    } onResponse: { response in
+                        for try await _ in response.messages {}
+                    }
+                }
+                try await eventually("it has come") { !self.counting.callers.withLock { $0.isEmpty } }
+                group.cancelAll()
+            }
             try await eventually("it has gone") { self.counting.ended.withLock { $0 } == 1 }
         }
     }
@@ -161,12 +168,13 @@ struct DirectCallTests {
             )
             return try LinkCredentials(files: files, logger: Logger(label: "test"))
         }
-        let hub = try credentials(.hub, "hub-0")
-        try await self.tell(server: hub, client: try credentials(.gateway, "us-east")) { client in
+        try await self.tell(server: try credentials(.hub, "hub-0"), client: try credentials(.gateway, "us-east")) {
+            client in
             let answers = try await Self.say(3, to: client)
             #expect(answers == [1, 2, 3])
         }
         #expect(self.counting.callers.withLock { $0 } == ["us-east"])
+        let hub = try credentials(.hub, "hub-1")
         try await self.tell(server: hub, client: try credentials(.agent, "us-east-a")) { client in
             let error = await #expect(throws: RPCError.self) { _ = try await Self.say(1, to: client) }
             #expect(error?.code == .permissionDenied)

@@ -121,8 +121,8 @@ struct FanoutServer: AsyncParsableCommand {
 
     private static func say(_ values: [String: Double]) {
         let text = values.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",")
-        print("{\(text)}")
-        fflush(nil)
+        // Not by `print`: to flush it waits for standard input, which a thread is always reading.
+        FileHandle.standardOutput.write(Data("{\(text)}\n".utf8))
     }
 
     private static func residentBytes() -> Double {

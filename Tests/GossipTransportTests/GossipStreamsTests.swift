@@ -147,7 +147,9 @@ struct GossipStreamsTests {
             let good: [UInt8] = try GossipMessage.ping(sentAt: 3).wire.serializedBytes()
             let hello = try self.hello("a", agent: 1)
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { _ = try await self.raw(as: "a", says: [hello] + Array(repeating: good, count: 200_000)) }
+                group.addTask {
+                    _ = try await self.raw(as: "a", says: [hello] + Array(repeating: good, count: 200_000))
+                }
                 try await eventually("the flood is counted") { self.hub.streams.counts[.flood] > 2_000 }
                 let other = try self.hello("b", agent: 2)
                 _ = try await self.raw(as: "b", says: [other, good])

@@ -104,7 +104,11 @@ struct GossipBench: AsyncParsableCommand, Bench {
         }
         var figures = [
             Figure(figure: "a change until every hub has it and says so, p50\(with)", value: quantile(0.5), unit: "ms"),
-            Figure(figure: "a change until every hub has it and says so, p99\(with)", value: quantile(0.99), unit: "ms"),
+            Figure(
+                figure: "a change until every hub has it and says so, p99\(with)",
+                value: quantile(0.99),
+                unit: "ms"
+            ),
             Figure(figure: "changes measured\(with)", value: Double(times.count), unit: ""),
         ]
         if self.flood > 0 {
@@ -112,7 +116,11 @@ struct GossipBench: AsyncParsableCommand, Bench {
         } else {
             let perSecond = all * self.seconds
             figures.append(
-                Figure(figure: "processor time of an agent's gossip", value: processor / perSecond * 1_000, unit: "ms/s")
+                Figure(
+                    figure: "processor time of an agent's gossip",
+                    value: processor / perSecond * 1_000,
+                    unit: "ms/s"
+                )
             )
             figures.append(
                 Figure(figure: "messages of an agent, both ways", value: Double(bytes) / perSecond, unit: "B/s")

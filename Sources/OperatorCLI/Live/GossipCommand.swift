@@ -43,7 +43,8 @@ package struct GossipCommand: AsyncParsableCommand {
     struct Digests: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "digests",
-            abstract: "Show the newest frame of each agent: its pools, age and path, and whether it speaks for its cluster."
+            abstract:
+                "Show the newest frame of each agent: its pools, age and path, and whether it speaks for its cluster."
         )
 
         @Option(name: .shortAndLong, help: "text or json.")
@@ -61,7 +62,8 @@ package struct GossipCommand: AsyncParsableCommand {
     struct RoundTrips: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rtt",
-            abstract: "Show the round trips between regions, and who says so: gateways, links of the gossip, coordinates."
+            abstract:
+                "Show the round trips between regions, and who says so: gateways, links of the gossip, coordinates."
         )
 
         @Option(name: .shortAndLong, help: "text or json.")
@@ -177,12 +179,15 @@ enum GossipText {
     static func explain(_ cluster: String, _ views: [View]) -> [String] {
         let rows = views.flatMap { view -> [[String]] in
             let agents = view.agents(of: cluster)
-            if let fault = view.fault { return [[view.replica, "", "", "", "", self.told(of: cluster, view, views), fault]] }
+            if let fault = view.fault {
+                return [[view.replica, "", "", "", "", self.told(of: cluster, view, views), fault]]
+            }
             guard !agents.isEmpty else { return [[view.replica, "", "", "", "", "has not heard it", ""]] }
             return agents.map { agent in
                 [
                     view.replica, agent.agent, "\(agent.incarnation).\(agent.sequence)", Figure.seconds(agent.age),
-                    "\(Figure.seconds(agent.held)) ago", agent.path + (agent.speaks ? ", speaks" : ""), self.fault(agent),
+                    "\(Figure.seconds(agent.held)) ago", agent.path + (agent.speaks ? ", speaks" : ""),
+                    self.fault(agent),
                 ]
             }
         }

@@ -153,7 +153,7 @@ struct GossipBook: Sendable {
                 throw self.broken(.budgetsHold, trial, "agent \(agent) forwards too much")
             }
         case (.flush(let flush), .hub(let to)):
-            for entry in flush.suspicions ?? [] where entry.stamp.order != .max {
+            for entry in flush.suspicions ?? [] {
                 let known = self.suspected[from][Int(entry.agent.number)]
                 self.suspected[from][Int(entry.agent.number)] = max(known, entry.stamp)
             }

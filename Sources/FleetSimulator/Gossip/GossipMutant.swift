@@ -10,8 +10,6 @@ package enum GossipMutant: String, Hashable, Sendable, CaseIterable {
     case emptyFlushes
     /// No agent asks another for help.
     case noRelays
-    /// Hubs take an old suspicion for one about the newest frame.
-    case stickySuspicions
     /// Hubs take frames without looking at the seal.
     case uncheckedSeal
     /// An agent that starts again gets the incarnation that it had.
@@ -20,14 +18,11 @@ package enum GossipMutant: String, Hashable, Sendable, CaseIterable {
     case youngFrames
     /// Relays give frames to other relays.
     case secondHop
-    /// Agents send on every change, as often as they like.
-    case noSpacing
 
     func breakSettings(_ settings: inout GossipSettings) {
         switch self {
         case .noRepair: settings.completeEvery = 1e9
         case .noRelays: (settings.relaysBeside, settings.relaysInstead, settings.relaysLate) = (0, 0, 0)
-        case .noSpacing: (settings.spacing, settings.changeRate, settings.changeBurst) = (0.001, 1_000, 1_000)
         default: break
         }
     }
@@ -38,9 +33,6 @@ package enum GossipMutant: String, Hashable, Sendable, CaseIterable {
         switch (self, outgoing.message) {
         case (.emptyFlushes, .flush(var flush)):
             flush.frames = []
-            outgoing.message = .flush(flush)
-        case (.stickySuspicions, .flush(var flush)):
-            flush.suspicions = flush.suspicions?.map { HaveEntry(agent: $0.agent, stamp: FrameStamp(order: .max)) }
             outgoing.message = .flush(flush)
         case (.youngFrames, .flush(var flush)):
             for place in flush.frames.indices { flush.frames[place].age = 0 }

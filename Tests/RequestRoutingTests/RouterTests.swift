@@ -106,7 +106,7 @@ struct RouterTests {
     @Test("what an endpoint says beside an answer is a reading: the younger counts, and it ages")
     func loadReports() throws {
         var scene = try Scene()
-        scene.observe([5, 0])
+        scene.observe([500, 0])
         let picks = try (0..<60).map { _ in try scene.pick() }.filter { !$0.isRemote }
         let other = try #require(picks.first { $0.target == scene.endpoints[1] })
         func shareOfFirst() throws -> Double {
@@ -115,15 +115,15 @@ struct RouterTests {
             return Double(picks.count { $0.target == scene.endpoints[0] }) / Double(picks.count)
         }
         scene.now += 0.1
-        scene.observe([5, 0])
+        scene.observe([500, 0])
         #expect(try shareOfFirst() < 0.1)
         // It has filled meanwhile, as its own answer says.
         scene.now += 0.1
-        scene.router.reported(ReportedLoad(running: 900, waiting: 90), by: other, now: scene.now)
+        scene.router.reported(ReportedLoad(running: 900, waiting: 900), by: other, now: scene.now)
         #expect(try shareOfFirst() > 0.9)
         // An agent's older reading does not undo that, and its next one does.
         scene.now -= 0.05
-        scene.observe([5, 0])
+        scene.observe([500, 0])
         scene.now += 0.05
         #expect(try shareOfFirst() > 0.9)
         scene.now += 0.1
@@ -133,7 +133,7 @@ struct RouterTests {
         scene.router.reported(ReportedLoad(waiting: 900), by: other, now: scene.now + 1)
         #expect(try shareOfFirst() > 0.9)
         scene.now += scene.router.settings.sampleAgeMax + 0.5
-        #expect(abs(try shareOfFirst() - 0.5) < 0.2)
+        #expect(abs(try shareOfFirst() - 0.5) < 0.35)
     }
 
     @Test("inside the cluster the endpoint with less ahead of it is taken")

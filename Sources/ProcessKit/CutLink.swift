@@ -71,9 +71,8 @@ package final class CutLink: Sendable {
                     far.pipeline.addHandler(CutLinkHandler(to: near))
                 }.map {
                     guard self.held.withLock({ $0.state }) == .open else { return }
-                    for channel in [near, far] {
-                        channel.setOption(.autoRead, value: true).whenSuccess { channel.read() }
-                    }
+                    // The near one is not registered yet: a read that is asked for now would never be done.
+                    for channel in [near, far] { _ = channel.setOption(.autoRead, value: true) }
                 }
             }
     }

@@ -38,11 +38,9 @@ func withRawServer(
 ) async throws {
     let log = RawServerLog()
     let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        .bind(host: "127.0.0.1", port: 0) { channel in
-            channel.eventLoop.makeCompletedFuture {
-                try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
-            }
-        }
+        .childChannelOption(.autoRead, value: false)
+        // Wrapped when it is served: a wrapped channel that nobody serves, since the test is over, ends the process.
+        .bind(host: "127.0.0.1", port: 0) { $0.eventLoop.makeSucceededFuture($0) }
     let port = try #require(server.channel.localAddress?.port)
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
@@ -61,12 +59,16 @@ func withRawServer(
 }
 
 private func serve(
-    _ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>,
+    _ channel: any Channel,
     _ answer: @Sendable (RawAnswer) async throws -> Void,
     _ log: RawServerLog
 ) async {
     do {
+        let connection = try await channel.eventLoop.submit {
+            try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+        }.get()
         try await connection.executeThenClose { inbound, outbound in
+            try await channel.setOption(.autoRead, value: true).get()
             var head = ""
             for try await bytes in inbound {
                 head += String(buffer: bytes)

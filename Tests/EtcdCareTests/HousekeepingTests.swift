@@ -63,7 +63,7 @@ struct HousekeepingTests {
         var house = Housekeeping(quota: 64 * Self.mebibyte)
         let full = try Self.member(1, size: 64, used: 40, full: true)
         #expect(house.next([full], now: 0) == .defragment(full.address))
-        let made = try Self.member(1, size: 11, used: 10, full: true)
+        let made = try Self.member(1, size: 10, used: 10, full: true)
         #expect(house.next([made], now: 40) == .disarm(member: 1, at: full.address))
         #expect(house.next([try Self.member(1, size: 63, used: 63, full: true)], now: 80) == nil, "it is really full")
     }

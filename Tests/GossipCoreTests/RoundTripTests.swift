@@ -57,7 +57,8 @@ import Testing
 
     @Test func `hubs tell each other what they and their agents measured`() throws {
         var mesh = Mesh(hubs: 2)
-        let value = RegionRoundTrip(source: RegionName(unchecked: "far"), target: Mesh.east, smooth: 0.3, minimum: 0.25)
+        mesh.hubs[0].know(AgentID(1), region: Mesh.east, address: "", incarnation: 1)
+        let value = RegionRoundTrip(source: Mesh.east, target: RegionName(unchecked: "far"), smooth: 0.3, minimum: 0.25)
         let push = FramePush(
             carried: CarriedFrame(frame: Mesh.frame(1, 1, 1), age: 0),
             sentAt: 0,

@@ -200,6 +200,7 @@ struct TransportWorld: Sendable {
 struct Certificates: Sendable {
     private let folder: TemporaryFolder
     private let authority: AuthorityFolder
+    private let given = Given()
 
     init() throws {
         self.folder = try TemporaryFolder()
@@ -207,14 +208,24 @@ struct Certificates: Sendable {
         _ = try self.authority.create(fleet: try FleetName("acme"), lifetime: 86_400, now: Date())
     }
 
+    /// Credentials of their own for each caller; who is named again shows the certificate given before.
     func issue(_ role: Role, _ name: String) throws -> LinkCredentials {
-        let held = try self.authority.issue(role: role, name: name, lifetime: 86_400, now: Date())
-        let files = LinkFiles(
-            certificate: held.certificateFile,
-            key: held.keyFile,
-            authority: self.authority.authorityFile
-        )
+        let files = try self.given.files.withLock { given in
+            if let files = given["\(role)/\(name)"] { return files }
+            let held = try self.authority.issue(role: role, name: name, lifetime: 86_400, now: Date())
+            let files = LinkFiles(
+                certificate: held.certificateFile,
+                key: held.keyFile,
+                authority: self.authority.authorityFile
+            )
+            given["\(role)/\(name)"] = files
+            return files
+        }
         return try LinkCredentials(files: files, logger: Logger(label: "test"))
+    }
+
+    private final class Given: Sendable {
+        let files = Mutex<[String: LinkFiles]>([:])
     }
 }
 

@@ -80,9 +80,15 @@ package struct WireServer: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 do {
-                    try await withGracefulShutdownHandler {
-                        try await self.server.serve()
-                    } onGracefulShutdown: {
+                    // A cancelled server waits for its open connections, and until then accepts others that nobody
+                    // takes any more, which ends the process: so its listener has to be closed first.
+                    try await withTaskCancellationHandler {
+                        try await withGracefulShutdownHandler {
+                            try await self.server.serve()
+                        } onGracefulShutdown: {
+                            self.server.beginGracefulShutdown()
+                        }
+                    } onCancel: {
                         self.server.beginGracefulShutdown()
                     }
                 } catch let error as RuntimeError where !Task.isCancelled {

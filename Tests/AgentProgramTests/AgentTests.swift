@@ -175,16 +175,19 @@ struct AgentTests {
     @Test("sends at once when an endpoint is lost, without waiting for its beat")
     func significantChange() async throws {
         let mesh = try self.begin()
-        for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
-        try await eventually("a frame with both") {
-            mesh.hasChanged()
-            return self.agent.withState { $0.lastSent.first?.endpointsReady } == 2
-        }
-        // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
-        try await eventually("a frame without the endpoint") {
-            self.agent.scraped(self.endpoints[1], .failure(.refused))
-            self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
-            return self.agent.withState { $0.lastSent.first?.endpointsReady } == 1
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { _ = await mesh.run() }
+            defer { group.cancelAll() }
+            try await eventually("a frame with both") {
+                for endpoint in self.endpoints { self.agent.scraped(endpoint, .success(try self.page(running: 1))) }
+                return self.agent.withState { $0.lastSent.first?.endpointsReady } == 2
+            }
+            // Three failed scrapes make an endpoint stale; frames are at least a tenth of a second apart.
+            try await eventually("a frame without the endpoint") {
+                self.agent.scraped(self.endpoints[1], .failure(.refused))
+                self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))
+                return self.agent.withState { $0.lastSent.first?.endpointsReady } == 1
+            }
         }
         #expect(mesh.counts.published >= 2)
     }

@@ -3,6 +3,7 @@ package import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import NIOCore
 import ServiceLifecycle
+import Synchronization
 package import WireProtocol
 
 /// Serves gRPC services on one port.
@@ -73,10 +74,16 @@ package struct WireServer: Service {
         )
     }
 
+    /// A server that ends before it listens would never say where.
+    private final class Listening: Sendable {
+        let hasBegun = Mutex(false)
+    }
+
     /// Serves until a graceful shutdown.
     ///
     /// - Throws: ``WireRefusal`` when the port cannot be had.
     package func run() async throws {
+        let listening = Listening()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 do {
@@ -89,7 +96,7 @@ package struct WireServer: Service {
                             self.server.beginGracefulShutdown()
                         }
                     } onCancel: {
-                        self.server.beginGracefulShutdown()
+                        if listening.hasBegun.withLock({ $0 }) { self.server.beginGracefulShutdown() }
                     }
                 } catch let error as RuntimeError where !Task.isCancelled {
                     throw WireRefusal(
@@ -101,6 +108,7 @@ package struct WireServer: Service {
                 }
             }
             if let bound = try? await self.server.transport.listeningAddress {
+                listening.hasBegun.withLock { $0 = true }
                 let port = bound.ipv4?.port ?? bound.ipv6?.port ?? self.address.port
                 self.onListening(EndpointAddress(host: self.address.host, port: port))
             }

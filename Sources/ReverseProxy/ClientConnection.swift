@@ -138,6 +138,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         self.worker.counters.count { $0.requestsRefused += 1 }
         let answer = refusal.answer
         var head = ResponseHead(answer, hasBody: true)
+        head.headers.set(answer.headers)
         head.headers.add("connection", "close")
         self.answer(head, body: isHead ? "" : answer.body)
         self.closeGently()
@@ -521,14 +522,14 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     /// Takes what has come of the request, and of the next one once the exchange of this one is over.
     private func takeParts() {
-        do throws(WireError) {
+        do throws(MessageError) {
             while !self.isClosing, self.isFreeForMore, let part = try self.next() { self.take(part) }
         } catch {
             self.fail(Refusal(error))
         }
     }
 
-    private func next() throws(WireError) -> MessageReader<RequestHead>.Part? {
+    private func next() throws(MessageError) -> MessageReader<RequestHead>.Part? {
         self.isStream ? self.parts.popFirst() : try self.input.next()
     }
 

@@ -456,7 +456,12 @@ struct Exchange {
         self.status = answer.status
         let hasBody = answer.status != 204 && answer.status != 304
         let head = ResponseHead(answer, hasBody: hasBody)
-        let response = HeaderRules.respond(head, to: self.request, adding: [], keepAlive: self.keepAlive)
+        let response = HeaderRules.respond(
+            head,
+            to: self.request,
+            adding: answer.headers,
+            keepAlive: self.keepAlive
+        )
         let body = hasBody && self.request.head.method != "HEAD" ? answer.body : ""
         self.responseBytes += body.utf8.count
         return [.answer(response.head, body: body)] + self.finish()
@@ -516,10 +521,9 @@ struct Try {
 }
 
 extension ResponseHead {
-    /// The head of an answer of our own, but for what speaks of the connection.
+    /// The head of an answer of our own, without the director's headers and what speaks of the connection.
     init(_ answer: ProxyAnswer, hasBody: Bool) {
         self.init(status: answer.status, reason: HTTPResponseStatus(statusCode: answer.status).reasonPhrase)
-        self.headers.set(answer.headers)
         if hasBody { self.headers.add("content-length", String(answer.body.utf8.count)) }
     }
 }

@@ -60,7 +60,7 @@ enum HeaderRules {
         }
 
         let framing: BodyFraming
-        do throws(WireError) { framing = try head.framing(isAnswerToHead: false) } catch { throw Refusal(error) }
+        do throws(MessageError) { framing = try head.framing(isAnswerToHead: false) } catch { throw Refusal(error) }
         guard head.method != "CONNECT" else { throw .notProxied("CONNECT") }
         guard hosts == 1 || (head.isOld && hosts == 0) else { throw .malformed("there must be one Host header") }
         if let expectation, !head.isOld, expectation.lowercased() != "100-continue" {
@@ -188,7 +188,7 @@ enum HeaderRules {
 }
 
 extension Refusal {
-    init(_ error: WireError) {
+    init(_ error: MessageError) {
         self =
             switch error {
             case .malformed(let why): .malformed(why)

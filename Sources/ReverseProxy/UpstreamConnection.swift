@@ -112,7 +112,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
             client.upstreamReadBegan()
         }
         if self.session == nil { self.input.take(self.unwrapInboundIn(data)) }
-        do throws(WireError) {
+        do throws(MessageError) {
             while let client = self.client, !self.isReleased, let part = try self.next() {
                 client.upstreamRead(part, from: self)
             }
@@ -126,7 +126,7 @@ final class UpstreamConnection: ChannelInboundHandler, Impatient {
     /// What has come on the stream is taken with the read that brought it.
     func arrive(_ part: MessageReader<ResponseHead>.Part) { self.parts.append(part) }
 
-    private func next() throws(WireError) -> MessageReader<ResponseHead>.Part? {
+    private func next() throws(MessageError) -> MessageReader<ResponseHead>.Part? {
         self.session == nil ? try self.input.next() : self.parts.popFirst()
     }
 

@@ -87,19 +87,28 @@ struct AdmissionFlowTests {
         }
     }
 
-    @Test("what a model server says of its load in an answer is read, and passed on to those who ask for it")
+    @Test("what a model server says of its load in an answer counts at once, and is for those who ask for it")
     func loadReports() async throws {
         try await World.with(Self.file) { world in
-            // Read just now, so that a report is newer.
-            try world.show(waiting: 0, ahead: 0)
+            try world.show(waiting: 0)
+            let body = #"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#
             let idle = "TEXT named_metrics.kv_cache_usage_perc=0.1, named_metrics.num_requests_waiting=0"
+            let full = #"JSON {"named_metrics": {"num_requests_running": 200, "num_requests_waiting": 500}}"#
             let asked = try await world.post(
-                #"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#,
+                body,
                 headers: ["x-test-load": idle, "endpoint-load-metrics-format": "TEXT"]
             )
             #expect(asked.headers["endpoint-load-metrics"] == idle)
+            let unasked = try await world.post(body, headers: ["x-test-load": full])
+            #expect(unasked.status == 200 && unasked.headers["endpoint-load-metrics"] == nil)
+            // The only endpoint has filled meanwhile, which no agent has seen.
+            async let late = world.post(body)
+            try await world.waits(1)
             let page = world.gateway.metrics(ProxyCounters())
-            #expect(page.contains(#"isobar_gateway_load_reports_total{result="used"} 1.0"#))
+            #expect(page.contains(#"isobar_gateway_load_reports_total{result="used"} 2.0"#), "\(page)")
+            // A newer reading of its agent undoes that.
+            try world.show(waiting: 0)
+            #expect(try await late.status == 200)
         }
     }
 

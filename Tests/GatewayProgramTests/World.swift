@@ -65,7 +65,7 @@ struct World: Sendable {
     /// The readings of the engine: so many requests wait there, or the agent gets no answer when `nil`.
     ///
     /// They are of the far future, so that a machine that stalls does not take them for old.
-    func show(waiting: Int?, at endpoint: EndpointAddress? = nil, ahead: Seconds = 3_600) throws {
+    func show(waiting: Int?, at endpoint: EndpointAddress? = nil) throws {
         let number = self.shown.next()
         self.gateway.observe(
             SampleBatch(
@@ -76,7 +76,7 @@ struct World: Sendable {
                     EndpointSample(
                         endpoint: endpoint ?? self.engine,
                         load: waiting.map { EndpointLoad(running: 1, waiting: $0, kvUse: nil) },
-                        takenAt: self.gateway.clock.now + ahead * Double(number)
+                        takenAt: self.gateway.clock.now + 3_600 * Double(number)
                     )
                 ]
             )

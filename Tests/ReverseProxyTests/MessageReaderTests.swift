@@ -22,7 +22,7 @@ extension MessageReader {
         limit: Int = 64 << 10,
         answersHead: Bool = false,
         closing: Bool = false
-    ) -> (messages: [Read], error: WireError?) {
+    ) -> (messages: [Read], error: MessageError?) {
         var reader = Self(limit: limit)
         reader.isAnswerToHead = answersHead
         var messages: [Read] = []
@@ -47,7 +47,7 @@ extension MessageReader {
                 messages[messages.count - 1].isWhole = true
             }
         }
-        do throws(WireError) {
+        do throws(MessageError) {
             var start = 0
             while start < bytes.count {
                 let end = min(bytes.count, start + size)
@@ -67,7 +67,7 @@ extension MessageReader {
     typealias Requests = MessageReader<RequestHead>
     typealias Responses = MessageReader<ResponseHead>
 
-    func request(_ text: String, in size: Int = .max / 2) -> (messages: [Read], error: WireError?) {
+    func request(_ text: String, in size: Int = .max / 2) -> (messages: [Read], error: MessageError?) {
         Requests.read(Array(text.utf8), in: size)
     }
 
@@ -174,7 +174,7 @@ extension MessageReader {
     @Test func `nothing comes out after an error`() throws {
         var reader = Requests(limit: 1_000)
         reader.take(ByteBuffer(string: "nonsense\r\n\r\n"))
-        #expect(throws: WireError.self) { try reader.next() }
+        #expect(throws: MessageError.self) { try reader.next() }
         reader.take(ByteBuffer(string: "GET / HTTP/1.1\r\nhost: test\r\n\r\n"))
         #expect(try reader.next() == nil)
         #expect(reader.isEmpty)
@@ -182,7 +182,7 @@ extension MessageReader {
 
     @Test(arguments: [1, 1_000_000])
     func `heads, trailers, chunk extensions and the number of fields are bounded`(size: Int) {
-        func error(_ text: String) -> WireError? { Requests.read(Array(text.utf8), in: size, limit: 1_000).error }
+        func error(_ text: String) -> MessageError? { Requests.read(Array(text.utf8), in: size, limit: 1_000).error }
         let (long, many) = (String(repeating: "x", count: 1_000), String(repeating: "a:\r\n", count: 300))
         #expect(error("GET /\(long) HTTP/1.1\r\n\r\n") == .tooLong)
         #expect(error("GET /\(long)") == .tooLong)
@@ -218,7 +218,7 @@ extension MessageReader {
 
     @Test(arguments: [1, 2, 3, 1_000])
     func `answers end by length, by chunks, by their kind or with the connection`(size: Int) {
-        func read(_ text: String, answersHead: Bool = false) -> (messages: [Read], error: WireError?) {
+        func read(_ text: String, answersHead: Bool = false) -> (messages: [Read], error: MessageError?) {
             Responses.read(Array(text.utf8), in: size, answersHead: answersHead, closing: true)
         }
         #expect(

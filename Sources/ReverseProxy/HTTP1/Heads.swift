@@ -19,7 +19,7 @@ struct ResponseHead: Hashable, Sendable {
 }
 
 /// Why bytes are no HTTP/1 message; the words go into an answer to the client.
-enum WireError: Error, Hashable {
+enum MessageError: Error, Hashable {
     /// The head, or the trailers, are longer than allowed.
     case tooLong
     /// They say something that HTTP/1 does not allow, or that two servers could read in two ways.
@@ -51,18 +51,18 @@ protocol MessageHead {
     var headers: Fields { get set }
 
     /// Reads the first line, without its line break.
-    init(firstLine: UnsafeRawBufferPointer) throws(WireError)
+    init(firstLine: UnsafeRawBufferPointer) throws(MessageError)
 
     /// An answer before the answer, such as `103 Early Hints`.
     var isInterim: Bool { get }
 
     /// How the body that follows ends; `isAnswerToHead` matters to answers only.
-    func framing(isAnswerToHead: Bool) throws(WireError) -> BodyFraming
+    func framing(isAnswerToHead: Bool) throws(MessageError) -> BodyFraming
 }
 
 extension MessageHead {
     /// The one length that the fields give, as digits and nothing else.
-    fileprivate func length() throws(WireError) -> Int? {
+    fileprivate func length() throws(MessageError) -> Int? {
         var length: Int?
         for line in self.headers.lines where line.kind == .contentLength {
             guard length == nil else { throw .malformed("there are two Content-Length headers") }
@@ -82,7 +82,7 @@ extension MessageHead {
 
 extension RequestHead: MessageHead {
     /// `method SP target SP HTTP/1.x` with one blank each (RFC 9112 §3).
-    init(firstLine line: UnsafeRawBufferPointer) throws(WireError) {
+    init(firstLine line: UnsafeRawBufferPointer) throws(MessageError) {
         guard let first = line.firstIndex(of: UInt8(ascii: " ")), first > 0, first <= Self.longestMethod,
             line[..<first].allSatisfy(\.isToken)
         else { throw .malformed("the first line has no method") }
@@ -100,7 +100,7 @@ extension RequestHead: MessageHead {
     var isInterim: Bool { false }
 
     /// A request ends with its head unless it says otherwise; whoever says two things is refused.
-    func framing(isAnswerToHead: Bool) throws(WireError) -> BodyFraming {
+    func framing(isAnswerToHead: Bool) throws(MessageError) -> BodyFraming {
         let length = try self.length()
         var isChunked = false
         for line in self.headers.lines where line.kind == .transferEncoding {
@@ -123,7 +123,7 @@ extension RequestHead: MessageHead {
 
 extension ResponseHead: MessageHead {
     /// `HTTP/1.x SP status SP reason`; the last blank may be missing with the reason (RFC 9112 §4).
-    init(firstLine line: UnsafeRawBufferPointer) throws(WireError) {
+    init(firstLine line: UnsafeRawBufferPointer) throws(MessageError) {
         guard line.count >= 12, line[8] == UInt8(ascii: " "),
             let status = Digits.number(UnsafeRawBufferPointer(rebasing: line[9..<12])), (100...999).contains(status),
             line.count == 12 || line[12] == UInt8(ascii: " ")
@@ -138,7 +138,7 @@ extension ResponseHead: MessageHead {
     /// What changes the protocol is an answer, for the exchange to refuse.
     var isInterim: Bool { self.status < 200 && self.status != 101 }
 
-    func framing(isAnswerToHead: Bool) throws(WireError) -> BodyFraming {
+    func framing(isAnswerToHead: Bool) throws(MessageError) -> BodyFraming {
         if isAnswerToHead || self.status < 200 || self.status == 204 || self.status == 304 { return .none }
         var codings = 0
         var isChunked = false
@@ -162,7 +162,7 @@ extension ResponseHead: MessageHead {
 }
 
 private enum Version {
-    static func isOld(_ bytes: Slice<UnsafeRawBufferPointer>) throws(WireError) -> Bool {
+    static func isOld(_ bytes: Slice<UnsafeRawBufferPointer>) throws(MessageError) -> Bool {
         let text = UnsafeRawBufferPointer(rebasing: bytes)
         guard text.count == 8, text.starts(with: "HTTP/1.".utf8), text[7] == 0x30 || text[7] == 0x31 else {
             throw .malformed("the version is not 1.0 or 1.1")

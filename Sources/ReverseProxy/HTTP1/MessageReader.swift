@@ -68,8 +68,8 @@ struct MessageReader<Head: MessageHead> {
     }
 
     /// The next part; `nil` when it is not there yet.
-    mutating func next() throws(WireError) -> Part? {
-        do throws(WireError) {
+    mutating func next() throws(MessageError) -> Part? {
+        do throws(MessageError) {
             return try self.read()
         } catch {
             self.expect = .nothing
@@ -81,8 +81,8 @@ struct MessageReader<Head: MessageHead> {
     /// The connection has ended on the other side.
     ///
     /// - Returns: The end of a body that had no other.
-    /// - Throws: ``WireError/cut`` in the middle of a message.
-    mutating func finish() throws(WireError) -> Part? {
+    /// - Throws: ``MessageError/cut`` in the middle of a message.
+    mutating func finish() throws(MessageError) -> Part? {
         switch self.expect {
         case .firstLine where self.isEmpty, .nothing: return nil
         case .untilClose:
@@ -94,7 +94,7 @@ struct MessageReader<Head: MessageHead> {
         }
     }
 
-    private mutating func read() throws(WireError) -> Part? {
+    private mutating func read() throws(MessageError) -> Part? {
         while true {
             switch self.expect {
             case .firstLine, .fields:
@@ -153,10 +153,10 @@ struct MessageReader<Head: MessageHead> {
     private enum Lines {
         case more
         case end
-        case error(WireError)
+        case error(MessageError)
     }
 
-    private mutating func readHead() throws(WireError) -> Head? {
+    private mutating func readHead() throws(MessageError) -> Head? {
         guard !self.isEmpty else { return nil }
         switch self.readLines() {
         case .more: return nil
@@ -174,7 +174,7 @@ struct MessageReader<Head: MessageHead> {
         return head
     }
 
-    private mutating func readTrailers() throws(WireError) -> Part? {
+    private mutating func readTrailers() throws(MessageError) -> Part? {
         switch self.readLines() {
         case .more: return nil
         case .error(let error): throw error
@@ -192,7 +192,7 @@ struct MessageReader<Head: MessageHead> {
         let bytes = self.bytes
         var used = 0
         let result = bytes.withUnsafeReadableBytes { bytes -> Lines in
-            do throws(WireError) {
+            do throws(MessageError) {
                 while let line = try self.line(bytes, from: used) {
                     used += line.count + 2
                     self.size += line.count + 2
@@ -217,7 +217,7 @@ struct MessageReader<Head: MessageHead> {
     private mutating func line(
         _ bytes: UnsafeRawBufferPointer,
         from start: Int
-    ) throws(WireError) -> UnsafeRawBufferPointer? {
+    ) throws(MessageError) -> UnsafeRawBufferPointer? {
         guard let base = bytes.baseAddress, bytes.count > start + self.looked,
             let found = memchr(base + start + self.looked, 0x0A, bytes.count - start - self.looked)
         else {
@@ -231,7 +231,7 @@ struct MessageReader<Head: MessageHead> {
     }
 
     /// - Returns: Whether it is the empty line at the end.
-    private mutating func readLine(_ line: UnsafeRawBufferPointer, of count: Int) throws(WireError) -> Bool {
+    private mutating func readLine(_ line: UnsafeRawBufferPointer, of count: Int) throws(MessageError) -> Bool {
         switch self.expect {
         case .firstLine:
             // Some clients send an empty line after a body (RFC 9112 §2.2).
@@ -263,7 +263,7 @@ struct MessageReader<Head: MessageHead> {
     private static func readField(
         _ line: UnsafeRawBufferPointer,
         _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
-    ) throws(WireError) {
+    ) throws(MessageError) {
         guard line[0] != 0x20, line[0] != 0x09 else { throw .malformed("a field goes on in a second line") }
         var colon = 0
         while colon < line.count, line[colon].isToken { colon += 1 }
@@ -277,11 +277,11 @@ struct MessageReader<Head: MessageHead> {
 
     // MARK: Chunks
 
-    private mutating func readChunkSize() throws(WireError) -> Int? {
+    private mutating func readChunkSize() throws(MessageError) -> Int? {
         let bytes = self.bytes
         var line = 0
-        let size: Result<Int, WireError>? = bytes.withUnsafeReadableBytes { bytes in
-            do throws(WireError) {
+        let size: Result<Int, MessageError>? = bytes.withUnsafeReadableBytes { bytes in
+            do throws(MessageError) {
                 guard let whole = try self.line(bytes, from: 0) else { return nil }
                 line = whole.count + 2
                 return .success(try Self.chunkSize(whole))
@@ -298,7 +298,7 @@ struct MessageReader<Head: MessageHead> {
     }
 
     /// The size at the beginning of a chunk's first line; what follows after a semicolon is only looked through.
-    private static func chunkSize(_ line: UnsafeRawBufferPointer) throws(WireError) -> Int {
+    private static func chunkSize(_ line: UnsafeRawBufferPointer) throws(MessageError) -> Int {
         var (size, count) = (0, 0)
         while count < line.count, let digit = Digits.hexadecimal(line[count]) {
             count += 1

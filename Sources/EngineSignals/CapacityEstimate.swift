@@ -7,6 +7,9 @@ import FleetModel
 /// an engine finishes with all seats taken: `n` requests that need `L` steps each leave at `n/(L·T)`. What is measured
 /// with every seat taken outweighs the model, and at first no estimate may run far ahead of what has been seen.
 ///
+/// It is what the endpoint could finish if nothing failed. The share of requests that fail is told beside it, and the
+/// hub takes that off: here it must not be missing already.
+///
 /// docs/capacity.md says how well this does.
 struct CapacityEstimate: Sendable {
     /// The memory of averages of rates, in seconds.
@@ -44,6 +47,7 @@ struct CapacityEstimate: Sendable {
     private var gathered: LoadWindow?
     private var firstToken = Average()
 
+    private var lateFailures = LateFailures()
     private var finished = Average()
     private var running = Average()
     /// Sums over the last requests that give the mix of lengths, all faded alike.
@@ -85,9 +89,13 @@ struct CapacityEstimate: Sendable {
         return running <= 1.1 * self.running.value
     }
 
-    mutating func learn(_ raw: LoadWindow, seats: Int?, kvTokens: Double?) {
+    mutating func learn(_ told: LoadWindow, seats: Int?, kvTokens: Double?) {
         self.knownSeats = (self.settings.maxRunning ?? seats).map(Double.init)
         self.kvTokens = kvTokens
+        self.lateFailures.add(told)
+        var raw = told
+        // The engine worked on these as on any other.
+        raw.finished += self.lateFailures.share * (told.failed ?? 0)
         self.running.add(raw.running, over: raw.length, memory: Self.rateMemory)
         self.finished.add(raw.finished, over: raw.length, memory: Self.rateMemory)
         self.countsTokens = raw.generated != nil
@@ -246,6 +254,27 @@ struct CapacityEstimate: Sendable {
             window.timedTokens = self.finished.value
         }
         return window
+    }
+}
+
+/// Which share of the requests that fail does so after the first token, so that the engine has worked on them.
+///
+/// What has begun ends: in the long run it has finished or has failed late. An engine that does not count what begins
+/// (Triton) does not count the time and tokens of a failed request either.
+private struct LateFailures {
+    private static let memory: Seconds = 60
+
+    private var unfinished = Average()
+    private var failed = Average()
+
+    var share: Double {
+        self.failed.value > 0 ? min(max(0, self.unfinished.value / self.failed.value), 1) : 0
+    }
+
+    mutating func add(_ window: LoadWindow) {
+        guard let failed = window.failed, let begun = window.begun else { return }
+        self.unfinished.add(begun - window.finished, over: window.length, memory: Self.memory)
+        self.failed.add(failed, over: window.length, memory: Self.memory)
     }
 }
 

@@ -127,7 +127,8 @@ struct WindowMeter: Sendable {
         guard let running = self.gauges.compactMap(\.running).mean ?? rate(.busyTime), let ended = rate(.finished)
         else { return nil }
         let failed = rate(.failed)
-        // What fails is not served: an engine that refuses quickly must not look able.
+        // What fails is not served: an engine that refuses quickly must not look able. The estimate of the capacity adds
+        // those again that were worked on.
         let finished = last.engine.countsFailedAsFinished ? max(0, ended - (failed ?? 0)) : ended
         return LoadWindow(
             length: length,

@@ -45,7 +45,7 @@ package struct PoolDigest: Hashable, Sendable {
     package var kvMax: Double?
     /// Requests that ended in an error, as a share of all that ended in about ten seconds, 0 to 1.
     package var errorShare: Double?
-    /// Requests per second that the ready endpoints can finish at the current mix of lengths.
+    /// Requests per second that the ready endpoints can finish at the current mix of lengths, if nothing fails.
     package var capacity: Double?
     /// Requests that would start at once: free seats over the ready endpoints.
     package var freeSeats: Int?

@@ -174,7 +174,8 @@ package struct HubMind: Sendable {
                     name: name,
                     region: member.view.frame.region,
                     state: self.state(of: member),
-                    // What ends in an error is not served, however quickly.
+                    // What ends in an error is not served, however quickly. An agent's capacity is without errors, so
+                    // that they count here and only here.
                     capacity: member.digest.capacity.map {
                         $0 * (self.settings.clusters[name]?.capacityScale ?? 1) * self.share(of: name)
                             * (1 - (member.digest.errorShare ?? 0))

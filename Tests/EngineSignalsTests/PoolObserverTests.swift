@@ -107,6 +107,28 @@ import Testing
         #expect(pool.digest(now: engine.now).errorShare == nil)
     }
 
+    /// The hub multiplies the capacity with what does not fail, so that the capacity is that of a sound engine.
+    @Test(arguments: [0.0, 50], [(true, 6.0), (false, 12)])
+    func `counts an error once, wherever in a request it comes`(
+        waiting: Double,
+        failing: (isLate: Bool, rate: Double)
+    ) throws {
+        // The broken engine works on six requests a second as well: all of its six, or those of its twelve that it
+        // does not refuse.
+        var (sound, broken) = (SteadyEngine(rate: 6), SteadyEngine(rate: failing.rate))
+        (sound.waiting, broken.waiting) = (waiting, waiting)
+        (broken.failing, broken.failsLate) = (0.5, failing.isLate)
+        var (whole, part) = (self.observer(1), self.observer(1))
+        for _ in 0..<400 {
+            whole.take(.success(sound.next()), from: endpoint(1), now: sound.now)
+            part.take(.success(broken.next()), from: endpoint(1), now: broken.now)
+        }
+        let (wholly, partly) = (whole.digest(now: sound.now), part.digest(now: broken.now))
+        #expect(wholly.errorShare == 0 && abs((partly.errorShare ?? 0) - 0.5) < 1e-6)
+        let ratio = try #require(partly.capacity) / #require(wholly.capacity)
+        #expect(abs(ratio - 1) < 0.02, "\(ratio)")
+    }
+
     @Test func `has no free seat where a queue stands`() {
         var pool = self.observer(1, 2, settings: SignalSettings(maxRunning: 64))
         pool.take(.success(reading(running: 10, waiting: 1)), from: endpoint(1), now: 0)

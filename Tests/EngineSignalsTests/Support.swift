@@ -31,28 +31,32 @@ struct SteadyEngine {
     var rate: Double
     var waiting = 0.0
     var ttft = 0.05
-    /// The share of its requests that end in an error.
+    /// The share of its requests that end in an error: after their last token, or else before any work.
     var failing = 0.0
+    var failsLate = true
     private(set) var now: Seconds = 100
-    private var finished = 0.0
+    private var ended = 0.0
     private var failed = 0.0
+    private var worked = 0.0
 
     init(rate: Double) { self.rate = rate }
 
     /// The reading after one more scrape period.
     mutating func next(after period: Seconds = 0.2) -> EngineReading {
         self.now += period
-        self.finished += self.rate * period
+        let working = self.rate * (self.failsLate ? 1 : 1 - self.failing)
+        self.ended += self.rate * period
         self.failed += self.rate * self.failing * period
+        self.worked += working * period
         return reading(
-            running: self.rate * 2,
+            running: working * 2,
             waiting: self.waiting,
             [
-                .kvUse: self.rate * 2 * 0.01, .finished: self.finished, .failed: self.failed,
-                .promptTokens: self.finished * 1000, .cachedPromptTokens: self.finished * 200,
-                .generationTokens: self.finished * 100,
-                .ttftSum: self.finished * self.ttft, .ttftCount: self.finished,
-                .itlSum: self.finished * 100 * 0.02, .itlCount: self.finished * 100,
+                .kvUse: working * 2 * 0.01, .finished: self.ended, .failed: self.failed,
+                .promptTokens: self.worked * 1000, .cachedPromptTokens: self.worked * 200,
+                .generationTokens: self.worked * 100,
+                .ttftSum: self.worked * self.ttft, .ttftCount: self.worked,
+                .itlSum: self.worked * 100 * 0.02, .itlCount: self.worked * 100,
                 .blocks: 1000, .blockSize: 16,
             ]
         )

@@ -100,10 +100,15 @@ bench-gateway: build  ## The gateway beside Envoy, HAProxy and the routers of Py
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
 	@testenv/bench-gateway
 
-bench-pick:  ## One request's choice, with its allocations counted
+COUNTER     := .build-release/count-allocations.so
+
+$(COUNTER): testenv/benchmarks/count-allocations.c
+	@mkdir -p $(@D)
+	@clang -O2 -shared -fPIC -o $@ $<
+
+bench-pick: $(COUNTER)  ## One request's choice, with its allocations counted
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
-	@clang -O2 -shared -fPIC -o .build-release/count-allocations.so testenv/benchmarks/count-allocations.c
-	@LD_PRELOAD=.build-release/count-allocations.so .build-release/release/isobar-bench pick
+	@LD_PRELOAD=$(COUNTER) .build-release/release/isobar-bench pick
 
 PYTHON      := .build-python/bin/python
 
@@ -111,9 +116,9 @@ $(PYTHON):
 	python3 -m venv .build-python
 	$(PYTHON) -m pip install -q prometheus_client==0.26.0
 
-bench-telemetry: $(PYTHON)  ## Measure the reader of metrics pages, on one core
+bench-telemetry: $(PYTHON) $(COUNTER)  ## Measure the reader of metrics pages, on one core, with its allocations counted
 	$(SWIFT) build -j $(JOBS) -c release --scratch-path .build-release --product isobar-bench
-	@taskset -c 0 .build-release/release/isobar-bench telemetry --python $(PYTHON)
+	@LD_PRELOAD=$(COUNTER) taskset -c 0 .build-release/release/isobar-bench telemetry --python $(PYTHON)
 
 gossip-seeds: build  ## Hold the gossip to its invariants under random faults: SEEDS=10000 FIRST_SEED=1
 	$(ISOBAR) simulate gossip-seeds --seeds $(SEEDS) --first-seed $(FIRST_SEED)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// One measured number.
 struct Figure {
     /// What was measured, in words.
@@ -52,6 +54,22 @@ enum Stopwatch {
         let clock = ContinuousClock()
         let times = (0..<count).map { _ in clock.measure(body) / .milliseconds(1) }.sorted()
         return times[count / 2]
+    }
+}
+
+/// What `count-allocations.c` counts, when it is loaded before this program.
+enum Allocations {
+    /// Calls for memory since the start; `nil` when nobody counts.
+    static var counter: UnsafePointer<UInt64>? {
+        dlsym(nil, "isobar_allocations").map { UnsafePointer($0.assumingMemoryBound(to: UInt64.self)) }
+    }
+
+    /// How often `body` asks for memory; `nil` when nobody counts.
+    static func count(_ body: () -> Void) -> UInt64? {
+        guard let counter = self.counter else { return nil }
+        let before = counter.pointee
+        body()
+        return counter.pointee - before
     }
 }
 

@@ -139,11 +139,3 @@ private struct PickScene {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }
-
-/// What `count-allocations.c` counts, when it is loaded before this program.
-private enum Allocations {
-    /// Calls for memory since the start; `nil` when nobody counts.
-    static var counter: UnsafePointer<UInt64>? {
-        dlsym(nil, "isobar_allocations").map { UnsafePointer($0.assumingMemoryBound(to: UInt64.self)) }
-    }
-}

@@ -81,11 +81,33 @@ struct TelemetryBench: ParsableCommand, Bench {
                 unit: "µs a page"
             ),
         ]
+        figures += self.allocations(of: reader, page)
         if let python = self.pythonSpeed() {
             figures.append(Figure(figure: "Python prometheus_client", value: python, unit: "MB/s"))
             figures.append(Figure(figure: "reader over prometheus_client", value: read / python, unit: "times"))
         }
         return figures
+    }
+
+    /// How often the reader asks for memory on the page, and on one with ten times its lines that nobody asked for.
+    private func allocations(of reader: ExpositionReader, _ page: [UInt8]) -> [Figure] {
+        let lines = page.split(separator: UInt8(ascii: "\n")).map { Array($0) + [UInt8(ascii: "\n")] }
+        let skipped = lines.filter { line in (try? reader.read(line) { _ in })?.samples == 0 }
+        let long = page + Array(repeating: skipped.joined(), count: 9).joined()
+        let samples = [page, long].map { (try? reader.read($0) { _ in })?.samples }
+        precondition(samples[0] == samples[1] && !skipped.isEmpty, "the long page has other samples: \(samples)")
+        guard let few = Allocations.count({ _ = try? reader.read(page) { _ in } }),
+            let many = Allocations.count({ _ = try? reader.read(long) { _ in } })
+        else { return [] }
+        return [
+            Figure(figure: "allocations, a page with \(skipped.count) skipped lines", value: Double(few), unit: ""),
+            Figure(
+                figure: "the same samples among \(10 * skipped.count) skipped lines",
+                value: Double(many),
+                unit: "",
+                goal: Double(few)
+            ),
+        ]
     }
 
     /// How many lines there are.
@@ -108,6 +130,8 @@ struct TelemetryBench: ParsableCommand, Bench {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)
         process.arguments = ["testenv/prometheus-client-speed", self.page]
+        // Nobody counts its allocations.
+        process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "LD_PRELOAD" }
         let output = Pipe()
         process.standardOutput = output
         guard (try? process.run()) != nil, let answer = try? output.fileHandleForReading.readToEnd() else { return nil }

@@ -1,4 +1,4 @@
-// Counts calls for memory: `make bench-pick` loads it before the benchmark (LD_PRELOAD).
+// Counts calls for memory: `make bench-pick` and `make bench-telemetry` load it before the benchmark (LD_PRELOAD).
 #include <stddef.h>
 
 extern void *__libc_malloc(size_t);

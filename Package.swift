@@ -435,8 +435,10 @@ let targets: [Target] =
             .testTarget(
                 name: "StoryTests",
                 dependencies: [
-                    "isobar", "ProcessKit", "TestKit", Product.asyncHTTPClient.dependency, Product.nioCore.dependency,
-                    Product.nioHTTP1.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,
+                    "isobar", "FleetModel", "ProcessKit", "TestKit", "WireProtocol", "WireTransport",
+                    Product.asyncHTTPClient.dependency, Product.grpcCore.dependency,
+                    Product.logging.dependency, Product.nioCore.dependency, Product.nioHTTP1.dependency,
+                    Product.protobuf.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,
                 ],
                 swiftSettings: strict
             )

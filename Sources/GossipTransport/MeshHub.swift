@@ -187,6 +187,10 @@ package final class MeshHub: Sendable {
         let card = AgentCard(cluster: frame.id.cluster, agent: frame.agent, region: frame.region, address: address)
         let via = self.state.withLock { state -> Peer in
             state.agents[agent] = card
+            if state.agents.count > state.mesh.agentCount {
+                state.agents = state.agents.filter { state.mesh.stamp(of: $0.key) != nil }
+                state.faults = state.faults.filter { state.mesh.stamp(of: $0.key) != nil }
+            }
             state.mesh.know(
                 agent,
                 region: frame.region,

@@ -3,9 +3,18 @@ import Foundation
 package import GRPCCore
 package import WireProtocol
 
+/// Why a hub has no place for an agent, for whoever runs it: names what to do.
+package struct RegistrationRefusal: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) { self.description = description }
+}
+
 /// What a hub does for agents that start; called from many calls at once.
 package protocol AgentRegistry: Sendable {
     /// Gives an agent its number, an incarnation greater than any before it in its cluster, and the key of it.
+    ///
+    /// - Throws: ``RegistrationRefusal``, or what its store throws.
     func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration
 }
 
@@ -33,6 +42,11 @@ package struct RegistryService<Registry: AgentRegistry>: Isobar_V1_Registry.Simp
             return registration
         } catch let error as InvalidName {
             throw RPCError(code: .invalidArgument, message: error.description)
+        } catch let error as RegistrationRefusal {
+            throw RPCError(code: .resourceExhausted, message: error.description)
+        } catch {
+            // The agent shows it to whoever runs it, and tries again.
+            throw RPCError(code: .unavailable, message: "\(error)")
         }
     }
 }

@@ -76,6 +76,7 @@ final class Hub: Sendable {
     private let state = Mutex(State())
     private let keys = Mutex<FrameKeys?>(nil)
     private let meshEnd = Mutex<MeshHub?>(nil)
+    private let registrations = Turnstile()
 
     init(
         name: String,
@@ -190,10 +191,15 @@ extension Hub: ReplicaAudience {
 
 extension Hub: AgentRegistry {
     func register(cluster: ClusterName, region: RegionName, agent: AgentName) async throws -> AgentRegistration {
-        let keys = try await self.frameKeys()
-        let number = try await AgentNumbers(store: self.store).number(of: agent, in: cluster)
-        let next = try await Incarnations(store: self.store).next(of: cluster)
-        let incarnation = try StoredNumber.word(next, key: "incarnations/\(cluster)")
+        // A fleet that starts asks all at once for the next of one counter: of many that try, one would get it each time.
+        let (keys, number, incarnation) = try await self.registrations.inTurn {
+            let keys = try await self.frameKeys()
+            let number = try await AgentNumbers(store: self.store).number(of: agent, in: cluster)
+            try self.refuseWithoutRoom(AgentID(number), of: cluster)
+            let heard = self.mesh?.withMesh { $0.stamp(of: AgentID(number))?.incarnation } ?? 0
+            let next = try await Incarnations(store: self.store).next(of: cluster, above: heard)
+            return (keys, number, try StoredNumber.word(next, key: "incarnations/\(cluster)"))
+        }
         self.logger.info(
             "agent registered",
             metadata: [
@@ -202,6 +208,32 @@ extension Hub: AgentRegistry {
             ]
         )
         return keys.registration(of: cluster, agent: number, incarnation: incarnation)
+    }
+
+    /// Agents of one cluster that a hub holds at once: whoever has its certificate takes no more of everybody's places.
+    static let agentsOfClusterMax = 64
+
+    private func refuseWithoutRoom(_ agent: AgentID, of cluster: ClusterName) throws(RegistrationRefusal) {
+        guard let mesh = self.mesh else { return }
+        let own = mesh.cards.filter { $0.value.cluster == cluster && $0.key != agent }.keys
+        let (hasRoom, most, living) = mesh.withMesh { mesh in
+            (
+                mesh.hasRoom(for: agent), mesh.settings.agentsMax,
+                own.count { mesh.liveness(of: $0).map { $0 != .gone } ?? false }
+            )
+        }
+        if living >= Self.agentsOfClusterMax {
+            throw RegistrationRefusal(
+                "cluster \(cluster) has \(living) agents, as many as one may have; two are enough: stop the others, "
+                    + "and 10 minutes later there is room again"
+            )
+        }
+        guard hasRoom else {
+            throw RegistrationRefusal(
+                "the hub holds \(most) agents, as many as it can, and all were heard in the last 10 minutes; "
+                    + "stop those that nobody needs, or give a part of the clusters hubs of their own"
+            )
+        }
     }
 
     /// Read once; it never changes while a hub runs.

@@ -20,11 +20,18 @@ struct Incarnations: Sendable {
     let store: any StateStore
 
     /// A number greater than any before it in this cluster.
-    func next(of cluster: ClusterName) async throws -> UInt64 {
+    ///
+    /// - Parameters:
+    ///   - cluster: Whose.
+    ///   - above: The greatest that is known to have been given; more than what is stored when somebody put an older
+    ///     copy of the store in its place.
+    /// - Returns: The number, which is stored as the greatest from now on.
+    /// - Throws: ``StoreError``, or ``StoredStateError`` when no number is stored there.
+    func next(of cluster: ClusterName, above: UInt32 = 0) async throws -> UInt64 {
         let key = "incarnations/\(cluster)"
         while true {
             let held = try await self.store.get(key)
-            let next = try StoredNumber.read(held, key: key) + 1
+            let next = max(try StoredNumber.read(held, key: key), UInt64(above)) + 1
             let condition = held.map { StoreTransaction.Condition.modified(key: key, at: $0.modified) }
             let transaction = StoreTransaction(
                 when: [condition ?? .absent(key: key)],
@@ -35,9 +42,13 @@ struct Incarnations: Sendable {
     }
 }
 
-/// The numbers by which frames name agents: one for each name in each cluster, for ever.
+/// The numbers by which frames name agents: one for each name in each cluster, and none is given twice.
 struct AgentNumbers: Sendable {
     private static let lastKey = "agents-last"
+    /// Names of one cluster that are kept, since pods have a new one with every roll-out.
+    ///
+    /// The one that came first makes room; should it come back, it gets another number.
+    static let namesMax = 256
 
     let store: any StateStore
 
@@ -51,13 +62,18 @@ struct AgentNumbers: Sendable {
             let next = try StoredNumber.read(last, key: Self.lastKey) + 1
             let number = try StoredNumber.word(next, key: Self.lastKey)
             let counter = last.map { StoreTransaction.Condition.modified(key: Self.lastKey, at: $0.modified) }
-            let transaction = StoreTransaction(
-                when: [.absent(key: key), counter ?? .absent(key: Self.lastKey)],
-                [
-                    .put(key: key, value: StoredNumber.bytes(next)),
-                    .put(key: Self.lastKey, value: StoredNumber.bytes(next)),
-                ]
-            )
+            var writes: [StoreTransaction.Write] = [
+                .put(key: key, value: StoredNumber.bytes(next)),
+                .put(key: Self.lastKey, value: StoredNumber.bytes(next)),
+            ]
+            let held = try await self.store.list(prefix: "agents/\(cluster)/")
+                .map { (key: $0.key, number: try StoredNumber.read($0, key: $0.key)) }
+                .sorted { $0.number < $1.number }
+            // In one transaction at most 128 writes; a few more than needed make up for what an older hub left.
+            let surplus = min(max(0, held.count + 1 - Self.namesMax), 64)
+            writes += held.prefix(surplus).map { .delete(key: $0.key) }
+            let isNew: [StoreTransaction.Condition] = [.absent(key: key), counter ?? .absent(key: Self.lastKey)]
+            let transaction = StoreTransaction(when: isNew, writes)
             if case .committed = try await self.store.commit(transaction) { return number }
         }
     }
@@ -105,8 +121,10 @@ struct HubNumbers: Sendable {
 }
 
 /// The secret of which the keys of all frames are made; every hub replica has the same, since the store does.
+///
+/// No backup holds it: a restored store gets a new one, so that frames which were sealed before are of no use after it.
 struct FrameSecret: Sendable {
-    private static let key = "secrets/frames"
+    static let key = "secrets/frames"
 
     let store: any StateStore
 

@@ -20,6 +20,8 @@ package struct SealHeader: Hashable, Sendable {
     package let id: FrameID
     /// The number of the agent replica.
     package let agent: UInt32
+    /// Drawn when the agent began to seal: part of what its key is made of.
+    package let salt: UInt64
     /// When the next frame comes at the latest, in milliseconds.
     package let interval: UInt16
     /// The hubs that the agent reaches, a bit each.
@@ -38,22 +40,24 @@ package struct OpenedFrame: Hashable, Sendable {
 ///
 /// ChaCha20-Poly1305 (RFC 8439), little-endian:
 ///
-///     0        u8   version, 2
+///     0        u8   version, 3
 ///     1        u8   n, the length of the cluster's name
 ///     2        n    the cluster's name
 ///     2 + n    u32  agent
 ///     6 + n    u32  incarnation
-///     10 + n   u32  sequence
-///     14 + n   u16  milliseconds until the next frame at the latest
-///     16 + n   u16  the hubs that the agent reaches, a bit each
-///     18 + n        ciphertext, as long as the payload
+///     10 + n   u64  salt
+///     18 + n   u32  sequence
+///     22 + n   u16  milliseconds until the next frame at the latest
+///     24 + n   u16  the hubs that the agent reaches, a bit each
+///     26 + n        ciphertext, as long as the payload
 ///     end - 16      tag over everything before it
 ///
-/// The nonce is the sequence, which is never used twice under the key of one incarnation: sequences only grow here, and
-/// the store gives an incarnation once. So a frame is sealed once, and the same bytes take every path. Sequence 0 is
-/// the ``proof``, an empty frame that shows who holds the key.
+/// The key is HKDF-SHA256 of what the hub gave, over the salt. The nonce is the sequence, which is never used twice under
+/// one key: sequences only grow here, and the salt, drawn with every ``FrameSeal``, makes a key of its own for it, even
+/// should the store give an incarnation twice because somebody put an older copy in its place. So a frame is sealed
+/// once, and the same bytes take every path. Sequence 0 is the ``proof``, an empty frame that shows who holds the key.
 package struct FrameSeal: Sendable {
-    static let version: UInt8 = 2
+    static let version: UInt8 = 3
     static let tagLength = 16
 
     /// The sequence was used before, or is older than one that was: a fault in the caller.
@@ -64,6 +68,7 @@ package struct FrameSeal: Sendable {
     private let cluster: ClusterName
     private let agent: UInt32
     private let incarnation: UInt32
+    private let salt: UInt64
     private let key: SymmetricKey
     private var last: UInt32 = 0
     /// Shows a hub who seals with this key: always the same bytes.
@@ -72,15 +77,21 @@ package struct FrameSeal: Sendable {
     /// - Parameters:
     ///   - cluster: Whose frames.
     ///   - registration: What the hub gave: the agent's number, its incarnation, and the key, 32 bytes.
+    ///   - salt: To be drawn anew each time.
     /// - Throws: ``SealFault/malformed`` for a key of another length.
-    package init(cluster: ClusterName, registration: AgentRegistration) throws(SealFault) {
+    package init(
+        cluster: ClusterName,
+        registration: AgentRegistration,
+        salt: UInt64 = .random(in: 0 ... .max)
+    ) throws(SealFault) {
         guard registration.key.count == FrameKeys.keyLength else { throw .malformed }
         self.cluster = cluster
         self.agent = registration.agent
         self.incarnation = registration.incarnation
-        self.key = SymmetricKey(data: registration.key)
+        self.salt = salt
+        self.key = FrameKeys.salted(SymmetricKey(data: registration.key), salt)
         let id = FrameID(cluster: cluster, incarnation: UInt64(self.incarnation), sequence: 0)
-        let header = SealHeader(id: id, agent: self.agent, interval: 0, reach: 0)
+        let header = SealHeader(id: id, agent: self.agent, salt: salt, interval: 0, reach: 0)
         do {
             self.proof = try Self.seal([], under: header, key: self.key)
         } catch {
@@ -108,6 +119,7 @@ package struct FrameSeal: Sendable {
         let header = SealHeader(
             id: FrameID(cluster: self.cluster, incarnation: UInt64(self.incarnation), sequence: UInt64(sequence)),
             agent: self.agent,
+            salt: self.salt,
             interval: UInt16(min(max(0, interval * 1_000), 65_535).rounded()),
             reach: reach
         )
@@ -142,8 +154,8 @@ package struct AgentRegistration: Hashable, Sendable {
 
 /// A hub's end: the keys of every agent and incarnation, all of one secret that the hub replicas share.
 ///
-/// The key of an incarnation is HKDF-SHA256 (RFC 5869) of the secret over the cluster, the agent and the incarnation.
-/// So every replica opens every frame, nothing is kept for an agent, and an agent that has one key can compute no other.
+/// What an agent is given is HKDF-SHA256 (RFC 5869) of the secret over the cluster, the agent and the incarnation; the key
+/// of its frames is HKDF-SHA256 of that over the salt that they carry. So every replica opens every frame, nothing is kept for an agent, and an agent that has one key can compute no other.
 package struct FrameKeys: Sendable {
     static let keyLength = 32
     /// Bytes of the secret.
@@ -180,7 +192,8 @@ package struct FrameKeys: Sendable {
         let header = try SealHeader(reading: bytes)
         let start = header.length
         let end = bytes.count - FrameSeal.tagLength
-        let key = self.symmetricKey(header.id.cluster, header.agent, UInt32(truncatingIfNeeded: header.id.incarnation))
+        let incarnation = UInt32(truncatingIfNeeded: header.id.incarnation)
+        let key = Self.salted(self.symmetricKey(header.id.cluster, header.agent, incarnation), header.salt)
         do {
             let box = try ChaChaPoly.SealedBox(
                 nonce: header.nonce(),
@@ -196,6 +209,12 @@ package struct FrameKeys: Sendable {
         } catch {
             throw .forged
         }
+    }
+
+    fileprivate static func salted(_ given: SymmetricKey, _ salt: UInt64) -> SymmetricKey {
+        var info: [UInt8] = []
+        info.append(littleEndian: salt)
+        return HKDF<SHA256>.expand(pseudoRandomKey: given, info: info, outputByteCount: Self.keyLength)
     }
 
     private func symmetricKey(_ cluster: ClusterName, _ agent: UInt32, _ incarnation: UInt32) -> SymmetricKey {
@@ -215,7 +234,7 @@ extension SealHeader {
     package init(reading bytes: [UInt8]) throws(SealFault) {
         guard let version = bytes.first else { throw .malformed }
         guard version == FrameSeal.version else { throw .unknownVersion }
-        guard bytes.count >= 2, bytes.count >= 18 + Int(bytes[1]) + FrameSeal.tagLength else { throw .malformed }
+        guard bytes.count >= 2, bytes.count >= 26 + Int(bytes[1]) + FrameSeal.tagLength else { throw .malformed }
         let end = 2 + Int(bytes[1])
         guard let name = String(validating: bytes[2..<end], as: UTF8.self), let cluster = try? ClusterName(name) else {
             throw .malformed
@@ -227,21 +246,23 @@ extension SealHeader {
             id: FrameID(
                 cluster: cluster,
                 incarnation: number(at: end + 4, bytes: 4),
-                sequence: number(at: end + 8, bytes: 4)
+                sequence: number(at: end + 16, bytes: 4)
             ),
             agent: UInt32(truncatingIfNeeded: number(at: end, bytes: 4)),
-            interval: UInt16(truncatingIfNeeded: number(at: end + 12, bytes: 2)),
-            reach: UInt16(truncatingIfNeeded: number(at: end + 14, bytes: 2))
+            salt: number(at: end + 8, bytes: 8),
+            interval: UInt16(truncatingIfNeeded: number(at: end + 20, bytes: 2)),
+            reach: UInt16(truncatingIfNeeded: number(at: end + 22, bytes: 2))
         )
     }
 
-    fileprivate var length: Int { 18 + self.id.cluster.text.utf8.count }
+    fileprivate var length: Int { 26 + self.id.cluster.text.utf8.count }
 
     fileprivate var bytes: [UInt8] {
         var bytes: [UInt8] = [FrameSeal.version, UInt8(self.id.cluster.text.utf8.count)]
         bytes += self.id.cluster.text.utf8
         bytes.append(littleEndian: self.agent)
         bytes.append(littleEndian: UInt32(truncatingIfNeeded: self.id.incarnation))
+        bytes.append(littleEndian: self.salt)
         bytes.append(littleEndian: UInt32(truncatingIfNeeded: self.id.sequence))
         bytes.append(littleEndian: self.interval)
         bytes.append(littleEndian: self.reach)

@@ -20,7 +20,7 @@ import Testing
             now: 0,
             dice: &dice
         )
-        agent.adopt((2...5).map { Self.offer($0, reach: HubSet(bits: 0b11111)) })
+        agent.adopt((2...5).map { Self.offer($0, reach: HubSet(bits: 0b11111)) }, now: 0)
         for second in 1...6 {
             let now = Seconds(second)
             let frame = Self.publish(&agent, now: now).frame
@@ -184,5 +184,107 @@ import Testing
         #expect(!agent.isSuperseded)
         for _ in 0..<3 { _ = agent.receive(answer(3, 1), from: .hub(Self.hubs[0]), now: 7) }
         #expect(agent.isSuperseded)
+    }
+
+    /// An agent that every hub, or all but one, has left, and relays of which some are dead: how long until a frame of
+    /// it has gone through a living one, and the longest wait for the next once all could be asked.
+    static func wait(
+        dead: Set<AgentID>,
+        of relays: Int,
+        interval: Seconds,
+        reaching: Int,
+        seed: UInt64
+    ) -> (first: Seconds, longest: Seconds) {
+        var dice = SeededGenerator(seed: seed)
+        var settings = GossipSettings()
+        settings.interval = interval
+        var agent = AgentPusher(
+            agent: AgentID(1),
+            incarnation: 2,
+            region: Self.east,
+            hubs: Self.hubs,
+            settings: settings,
+            now: 0,
+            dice: &dice
+        )
+        let offers = (2..<2 + UInt32(relays)).map { number in
+            Self.offer(number, reach: HubSet(bits: UInt16.random(in: 1...31, using: &dice)))
+        }
+        agent.adopt(offers, now: 0)
+        var first: Seconds?
+        var (last, longest) = (Seconds(0), Seconds(0))
+        for step in 1...Int(60 * interval * 20) {
+            let now = Seconds(step) / 20
+            if Double.random(in: 0..<1, using: &dice) < 0.02 { agent.hasChanged(now: now) }
+            var out = agent.tick(now: now)
+            if agent.isFrameDue(now: now) { out += Self.publish(&agent, now: now).out }
+            for outgoing in out {
+                switch (outgoing.message, outgoing.to) {
+                case (.push(let push), .hub(let hub)) where Int(hub.number) < reaching:
+                    let stamp = push.carried.frame.header.stamp
+                    let answer = FrameAcknowledgement(hub: hub, agent: AgentID(1), stamp: stamp, echo: push.sentAt)
+                    _ = agent.receive(.acknowledge(answer), from: .hub(hub), now: now)
+                case (.relay(let push), .agent(let relay)) where !dead.contains(relay):
+                    if now > 13 * interval { longest = max(longest, now - max(last, 13 * interval)) }
+                    (first, last) = (first ?? now, now)
+                    let stamp = push.carried.frame.header.stamp
+                    let hub = Self.hubs[4]
+                    let answer = FrameAcknowledgement(hub: hub, agent: AgentID(1), stamp: stamp, echo: push.sentAt)
+                    _ = agent.receive(.relayed(answer), from: .agent(relay), now: now)
+                case (.ping(let sentAt), .agent(let relay)) where !dead.contains(relay):
+                    _ = agent.receive(.pong(sentAt: sentAt, reach: HubSet(bits: 31)), from: .agent(relay), now: now)
+                default: break
+                }
+            }
+        }
+        return (first ?? .infinity, first == nil ? .infinity : max(longest, 60 * interval - last))
+    }
+
+    @Test(
+        "however many relays are dead, a living one is asked within twelve frames, and then with every frame",
+        arguments: [1, 4] as [Seconds]
+    )
+    func deadRelays(interval: Seconds) {
+        for seed in 1...200 as ClosedRange<UInt64> {
+            var dice = SeededGenerator(seed: seed)
+            let relays = Int.random(in: 4...12, using: &dice)
+            var dead = Set((2..<2 + UInt32(relays)).map { AgentID($0) })
+            for _ in 0..<Int.random(in: 1...2, using: &dice) {
+                dead.remove(AgentID(UInt32.random(in: 2..<2 + UInt32(relays), using: &dice)))
+            }
+            let reaching = Int.random(in: 0...1, using: &dice)
+            let wait = Self.wait(dead: dead, of: relays, interval: interval, reaching: reaching, seed: seed)
+            #expect(wait.first <= 12 * interval + 1, "seed \(seed): \(dead.count) of \(relays) dead, \(wait)")
+            #expect(wait.longest <= 2 * interval, "seed \(seed): \(dead.count) of \(relays) dead, \(wait)")
+        }
+    }
+
+    @Test func `a relay that was dead is found again by a ping, and one that reaches no hub is not taken for it`() {
+        var agent = Self.agent(reaching: 5)
+        var pinged: Set<Peer> = []
+        for second in 7...80 {
+            let now = Seconds(second)
+            let frame = Self.publish(&agent, now: now).frame
+            for hub in Self.hubs {
+                let answer = FrameAcknowledgement(hub: hub, agent: AgentID(1), stamp: frame.header.stamp, echo: now)
+                _ = agent.receive(.acknowledge(answer), from: .hub(hub), now: now + 0.05)
+            }
+            for outgoing in agent.tick(now: now + 0.5) where outgoing.message.slot == .ping {
+                pinged.insert(outgoing.to)
+            }
+        }
+        #expect(pinged.count == 4)
+        _ = agent.receive(.pong(sentAt: 80, reach: HubSet()), from: .agent(AgentID(2)), now: 80.1)
+        _ = agent.receive(.pong(sentAt: 80, reach: HubSet(bits: 1)), from: .agent(AgentID(5)), now: 80.1)
+        #expect(agent.chooseRelays(1, now: 81).map { agent.candidates[$0].offer.agent } == [AgentID(5)])
+    }
+
+    @Test func `a relay that works stays known when a hub names others`() {
+        var agent = Self.agent(reaching: 0)
+        let frame = Self.publish(&agent, now: 20).frame
+        let answer = FrameAcknowledgement(hub: Self.hubs[0], agent: AgentID(1), stamp: frame.header.stamp, echo: 20)
+        _ = agent.receive(.relayed(answer), from: .agent(AgentID(4)), now: 20.2)
+        agent.adopt((20...27).map { Self.offer($0, reach: HubSet(bits: 0b11111)) }, now: 21)
+        #expect(agent.relays.count == 9 && agent.relays.contains(AgentID(4)))
     }
 }

@@ -119,4 +119,30 @@ import Testing
         #expect(mesh.hubs[0].counts.full == 1)
         #expect(mesh.hubs[0].counts.accepted == 2)
     }
+
+    @Test func `when all places are taken, a new agent gets that of one that is gone, and no old frame returns`() {
+        var settings = GossipSettings()
+        settings.agentsMax = 2
+        settings.goneAfter = 20
+        var mesh = Mesh(hubs: 2, settings: settings)
+        mesh.push(Mesh.frame(1, 9, 9), to: 0)
+        mesh.pass(5, speakers: [2: (1, 1)])
+        let isRefused = mesh.hubs.allSatisfy { !$0.hasRoom(for: AgentID(3)) && $0.hasRoom(for: AgentID(1)) }
+        #expect(isRefused, "both were heard lately")
+        mesh.push(Mesh.frame(3, 1, 1), to: 0)
+        #expect(mesh.hubs[0].counts.full == 1)
+        mesh.pass(25, speakers: [2: (1, 1)])
+        #expect(mesh.hubs.allSatisfy { $0.liveness(of: AgentID(1)) == .gone && $0.hasRoom(for: AgentID(3)) })
+        mesh.push(Mesh.frame(3, 1, 1), to: 0)
+        mesh.pass(1, speakers: [2: (1, 1)])
+        for hub in mesh.hubs {
+            #expect(hub.stamp(of: AgentID(3)) == FrameStamp(incarnation: 1, sequence: 1))
+            #expect(hub.stamp(of: AgentID(1)) == nil && hub.agentCount == 2 && hub.liveness(of: AgentID(3)) == .fresh)
+        }
+        // What was in the air for so long comes after all, when there is room again.
+        mesh.pass(25)
+        mesh.push(Mesh.frame(1, 9, 9), to: 0, age: 51)
+        #expect(mesh.hubs[0].stamp(of: AgentID(1)) == nil)
+        #expect(mesh.hubs[0].counts.stale == 1)
+    }
 }

@@ -1,8 +1,12 @@
 import FleetModel
 import GossipCore
+import GossipTransport
 import Leadership
+import Logging
+import Observability
 import PlanStream
 import StateStore
+import Synchronization
 import TestKit
 import Testing
 import WireProtocol
@@ -95,6 +99,33 @@ struct StoredStateTests {
         #expect(try await incarnations.next(of: try ClusterName("b")) == 1)
     }
 
+    @Test("an incarnation is above the one that is heard, when somebody put an older copy in the store's place")
+    func incarnationsOfAnOldStore() async throws {
+        let incarnations = Incarnations(store: MemoryStore())
+        let cluster = try ClusterName("a")
+        #expect(try await incarnations.next(of: cluster) == 1)
+        #expect(try await incarnations.next(of: cluster, above: 40) == 41)
+        #expect(try await incarnations.next(of: cluster) == 42)
+    }
+
+    @Test("of a cluster's agents so many names are kept; the first of them makes room, and its number stays its own")
+    func agentNames() async throws {
+        let store = MemoryStore()
+        let numbers = AgentNumbers(store: store)
+        let (a, b) = (try ClusterName("a"), try ClusterName("b"))
+        let first = try await numbers.number(of: try AgentName("x-0"), in: a)
+        let other = try await numbers.number(of: try AgentName("x-0"), in: b)
+        var given: Set<UInt32> = [first, other]
+        for count in 1...AgentNumbers.namesMax + 40 {
+            given.insert(try await numbers.number(of: try AgentName("x-\(count)"), in: a))
+        }
+        #expect(given.count == AgentNumbers.namesMax + 42)
+        #expect(try await store.list(prefix: "agents/a/").count == AgentNumbers.namesMax)
+        #expect(try await numbers.number(of: try AgentName("x-0"), in: b) == other)
+        let again = try await numbers.number(of: try AgentName("x-0"), in: a)
+        #expect(!given.contains(again))
+    }
+
     @Test("an agent keeps its number, and nobody else gets it, however many ask at once")
     func agentNumbers() async throws {
         let numbers = AgentNumbers(store: MemoryStore())
@@ -126,4 +157,89 @@ struct StoredStateTests {
         _ = try await store.commit(StoreTransaction([.delete(key: Ballot.membersPrefix + "hub-9")]))
         #expect(try await numbers.number(of: "hub-16").number == 9)
     }
+
+    @Test("an agent for which the hub has no place is refused, and told why and what to do")
+    func noRoom() async throws {
+        let store = MemoryStore()
+        let hub = Hub(name: "hub-0", store: store, clock: MonotonicClock(), logger: Logger(label: "test"))
+        let number = try #require(HubID(0))
+        var settings = GossipSettings()
+        settings.agentsMax = 2
+        let network = MemoryNetwork()
+        let mesh = MeshHub(
+            hub: number,
+            region: nil,
+            keys: try await hub.frameKeys(),
+            settings: settings,
+            transport: network.join(Introduction(.hub(number), name: "hub-0")),
+            owner: hub,
+            now: { 0 }
+        )
+        hub.begin(mesh)
+        let (cluster, region) = (try ClusterName("a"), try RegionName("us-east"))
+        func register(_ name: String) async throws -> AgentRegistration {
+            let given = try await hub.register(cluster: cluster, region: region, agent: try AgentName(name))
+            mesh.withMesh { mesh in
+                mesh.know(AgentID(given.agent), region: region, address: "", incarnation: given.incarnation)
+            }
+            return given
+        }
+        for name in ["a-0", "a-1"] { _ = try await register(name) }
+        let refusal = await #expect(throws: RegistrationRefusal.self) { _ = try await register("a-2") }
+        #expect(refusal?.description.hasPrefix("the hub holds 2 agents, as many as it can") == true)
+        #expect(refusal?.description.contains("stop those that nobody needs") == true)
+        #expect(try await register("a-1").agent == 2)
+        // Another copy of the store, older than what the hub has heard.
+        mesh.withMesh { $0.know(AgentID(1), region: region, address: "", incarnation: 70) }
+        #expect(try await register("a-0").incarnation == 71)
+    }
+
+    @Test("of a fleet that starts, each agent is registered with a few requests to the store, however many ask at once")
+    func crowd() async throws {
+        let store = CountingStore()
+        let hub = Hub(name: "hub-0", store: store, clock: MonotonicClock(), logger: Logger(label: "test"))
+        let region = try RegionName("us-east")
+        let given = try await withThrowingTaskGroup(of: AgentRegistration.self) { group in
+            for count in 0..<100 {
+                group.addTask {
+                    let cluster = try ClusterName("c-\(count % 5)")
+                    return try await hub.register(cluster: cluster, region: region, agent: try AgentName("x-\(count)"))
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(given.map(\.agent).sorted() == Array(1...100))
+        #expect(Set(given.map(\.incarnation)) == Set(1...20))
+        #expect(store.commits.withLock { $0 } <= 201, "\(store.commits.withLock { $0 }) commits")
+    }
+}
+
+/// Counts the commits, which take a moment.
+private final class CountingStore: StateStore {
+    private let store = MemoryStore()
+    let commits = Mutex(0)
+
+    func get(_ key: String) async throws(StoreError) -> StoreEntry? { try await self.store.get(key) }
+    func read(prefix: String) async throws(StoreError) -> StoreListing { try await self.store.read(prefix: prefix) }
+    func commit(_ transaction: StoreTransaction) async throws(StoreError) -> CommitOutcome {
+        self.commits.withLock { $0 += 1 }
+        await Task.yield()
+        return try await self.store.commit(transaction)
+    }
+    func watch(
+        prefix: String,
+        after revision: Int64,
+        _ take: @escaping @Sendable (StoreBatch) async -> Void
+    ) async throws(StoreError) {
+        try await self.store.watch(prefix: prefix, after: revision, take)
+    }
+    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
+        try await self.store.grantLease(timeToLive: timeToLive)
+    }
+    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
+        try await self.store.renewLease(lease)
+    }
+    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
+    func health() async -> StoreHealth { await self.store.health() }
+    func run() async { await self.store.run() }
 }

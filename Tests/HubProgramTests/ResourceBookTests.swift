@@ -247,6 +247,24 @@ struct RestorationTests {
         #expect(try await first.accept(plan) == .conflict)
     }
 
+    @Test("a restored store has another secret, so nothing that was sealed before is of use, and no key comes again")
+    func secrets() async throws {
+        let old = MemoryStore()
+        let cluster = try ClusterName("a")
+        let before = try await FrameSecret(store: old).keys().registration(of: cluster, agent: 1, incarnation: 1)
+        var seal = try FrameSeal(cluster: cluster, registration: before)
+        let sealed = try seal.seal([1], sequence: 1)
+        let backup = try await Self.backup(of: old)
+        #expect(backup.entries.contains { $0.key == FrameSecret.key }, "as an older hub wrote it")
+        let store = MemoryStore()
+        _ = try await FrameSecret(store: store).keys()
+        _ = try await Restoration(store: store).write(backup, above: 1, replacing: true)
+        #expect(try await store.get(FrameSecret.key) == nil)
+        let keys = try await FrameSecret(store: store).keys()
+        #expect(keys.registration(of: cluster, agent: 1, incarnation: 1) != before)
+        #expect(throws: SealFault.forged) { try keys.open(sealed) }
+    }
+
     @Test("a store that holds something is not overwritten unasked, and a hub that runs on it loses it")
     func replacing() async throws {
         let backup = try await Self.backup(of: MemoryStore())

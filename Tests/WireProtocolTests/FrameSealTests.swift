@@ -24,7 +24,7 @@ struct FrameSealTests {
         #expect(opened.payload == self.payload)
         #expect(opened.id.description == "us-east-a@7.42")
         #expect(opened.header.agent == 3 && opened.header.interval == 2_500 && opened.header.reach == 5)
-        #expect(bytes.count == self.payload.count + 18 + 9 + 16)
+        #expect(bytes.count == self.payload.count + 26 + 9 + 16)
         #expect(try SealHeader(reading: bytes) == opened.header)
     }
 
@@ -89,6 +89,25 @@ struct FrameSealTests {
         #expect(throws: Never.self) { try seal.seal(self.payload, sequence: 3) }
     }
 
+    @Test("the same incarnation given twice, as by a store that went back, makes another key: no nonce comes again")
+    func saltedKeys() throws {
+        var (first, second) = (try self.seal(), try self.seal())
+        let (one, other) = (
+            try first.seal(self.payload, sequence: 1), try second.seal(self.payload, sequence: 1)
+        )
+        #expect(try self.keys.open(one).payload == self.payload)
+        #expect(try self.keys.open(other).payload == self.payload)
+        // One key and one nonce would make one key stream, and so one ciphertext of one text.
+        let start = 26 + 9
+        #expect(one[start...] != other[start...])
+        // Under the other's salt, what the first sealed is forged: its key is another.
+        var moved = one
+        let salt = start - 16..<start - 8
+        moved[salt] = other[salt]
+        #expect(one[salt] != other[salt])
+        #expect(throws: SealFault.forged) { try self.keys.open(moved) }
+    }
+
     @Test("noise is refused, and its kind is named")
     func noise() throws {
         var dice = SeededGenerator(seed: 1)
@@ -96,7 +115,7 @@ struct FrameSealTests {
             var bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &dice) }
             #expect(throws: SealFault.self) { try self.keys.open(bytes) }
             if !bytes.isEmpty {
-                bytes[0] = 2
+                bytes[0] = 3
                 #expect(throws: SealFault.self) { try self.keys.open(bytes) }
             }
         }
@@ -108,9 +127,10 @@ struct FrameSealTests {
     func golden() throws {
         let name = try ClusterName("a")
         let registration = self.keys.registration(of: name, agent: 9, incarnation: 1)
-        var seal = try FrameSeal(cluster: name, registration: registration)
+        var seal = try FrameSeal(cluster: name, registration: registration, salt: 0x0807_0605_0403_0201)
         let bytes = try seal.seal([0xAA], sequence: 2, interval: 1, reach: 3)
-        #expect(Array(bytes[..<19]) == [2, 1, 0x61, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0xE8, 3, 3, 0])
-        #expect(bytes.count == 19 + 1 + 16)
+        let header: [UInt8] = [3, 1, 0x61, 9, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0, 0xE8, 3, 3, 0]
+        #expect(Array(bytes[..<27]) == header)
+        #expect(bytes.count == 27 + 1 + 16)
     }
 }

@@ -29,12 +29,15 @@ struct GossipBench: AsyncParsableCommand, Bench {
     var clusters = 25
     @Option(help: "Agents of each cluster.")
     var agents = 8
-    @Option(help: "Measured seconds, after ten of warm-up.")
+    @Option(help: "Measured seconds, once every agent reaches every hub; with a flood at least so many.")
     var seconds = 20.0
-    @Option(help: "Forged messages that a stolen certificate offers meanwhile.")
+    @Option(help: "Forged messages that a stolen certificate offers meanwhile; measured until all are offered.")
     var flood = 0
-    @Option(help: "Streams that the flood comes on.")
-    var floodStreams = 4
+    @Option(help: "Agents under the stolen certificate, a stream each.")
+    var floodStreams = 16
+
+    /// Nothing takes longer, in seconds, unless it does not work.
+    private static let patience = 120.0
 
     func measure() -> [Figure] { [] }
 
@@ -64,13 +67,15 @@ struct GossipBench: AsyncParsableCommand, Bench {
         let figures = try await withThrowingTaskGroup(of: Void.self) { group in
             for credentials in credentials { group.addTask { try await credentials.run() } }
             for agent in fleet { group.addTask { try await agent.run() } }
-            try await Task.sleep(for: .seconds(10))
+            try await self.wait("agents that do not reach every hub") {
+                fleet.count { $0.hubsReached < addresses.count }
+            }
             if self.flood > 0 {
                 for stream in 0..<self.floodStreams {
                     let attacker = try Attacker(
                         number: stream,
                         cluster: clusters[0],
-                        victim: clusters[1],
+                        victim: clusters[1 % clusters.count],
                         region: region,
                         hub: addresses[stream % addresses.count],
                         credentials: credentials[0]
@@ -78,25 +83,56 @@ struct GossipBench: AsyncParsableCommand, Bench {
                     let share = self.flood / self.floodStreams
                     group.addTask { await attacker.run(messages: share, offered: offered) }
                 }
+                try await self.wait("forged messages until the first") { offered.count > 0 ? 0 : 1 }
+            } else {
                 try await Task.sleep(for: .seconds(2))
             }
-            let before = (processorSeconds(), fleet.map(\.bytes).reduce(0, +))
+            print("{\"phase\":\"measuring\"}")
+            fflush(nil)
+            let (before, began) = ((processorSeconds(), fleet.map(\.bytes).reduce(0, +)), monotonic())
             for agent in fleet { agent.begin() }
             try await Task.sleep(for: .seconds(self.seconds))
+            if self.flood > 0 {
+                let all = self.flood / self.floodStreams / 100 * 100 * self.floodStreams
+                try await self.wait("forged messages that the hubs did not read") { max(0, all - offered.count) }
+            }
             let after = (processorSeconds(), fleet.map(\.bytes).reduce(0, +))
+            let elapsed = monotonic() - began
             let times = fleet.flatMap { $0.end() }.sorted()
+            print("{\"phase\":\"measured\"}")
+            fflush(nil)
+            // Whoever looks at the hubs does it now, before the agents go.
+            try await Task.sleep(for: .seconds(1))
             group.cancelAll()
             return self.figures(
                 processor: after.0 - before.0,
                 bytes: after.1 - before.1,
                 times: times,
-                offered: offered.count
+                offered: offered.count,
+                elapsed: elapsed
             )
         }
         self.report(figures)
     }
 
-    private func figures(processor: Double, bytes: UInt64, times: [Seconds], offered: Int) -> [Figure] {
+    /// Waits until nothing is left.
+    private func wait(_ what: String, _ left: () -> Int) async throws {
+        let until = monotonic() + Self.patience
+        while true {
+            let count = left()
+            if count == 0 { return }
+            guard monotonic() < until else { throw ValidationError("after \(Self.patience) s: \(count) \(what)") }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    private func figures(
+        processor: Double,
+        bytes: UInt64,
+        times: [Seconds],
+        offered: Int,
+        elapsed: Seconds
+    ) -> [Figure] {
         let all = Double(self.clusters * self.agents)
         let with = self.flood > 0 ? ", under a flood" : ""
         func quantile(_ share: Double) -> Double {
@@ -109,12 +145,16 @@ struct GossipBench: AsyncParsableCommand, Bench {
                 value: quantile(0.99),
                 unit: "ms"
             ),
-            Figure(figure: "changes measured\(with)", value: Double(times.count), unit: ""),
+            Figure(
+                figure: "changes that every hub has had and said so, of those made\(with)",
+                value: Double(times.count) / (all * elapsed) * 100,
+                unit: "%"
+            ),
         ]
         if self.flood > 0 {
             figures.append(Figure(figure: "forged messages offered", value: Double(offered), unit: ""))
         } else {
-            let perSecond = all * self.seconds
+            let perSecond = all * elapsed
             figures.append(
                 Figure(
                     figure: "processor time of an agent's gossip",
@@ -161,6 +201,7 @@ private final class BenchAgent: MeshAgentOwner {
     private let clients: [WireClient]
     private let streams = GossipStreams(now: monotonic)
     private let state = Mutex(State())
+    private let mesh = Mutex<MeshAgent?>(nil)
 
     init(
         cluster: ClusterName,
@@ -193,6 +234,7 @@ private final class BenchAgent: MeshAgentOwner {
                 owner: self,
                 now: monotonic
             )
+            self.mesh.withLock { $0 = mesh }
             self.streams.introduce(
                 Introduction(
                     .agent(AgentID(registration.agent)),
@@ -210,6 +252,8 @@ private final class BenchAgent: MeshAgentOwner {
             try await group.waitForAll()
         }
     }
+
+    var hubsReached: Int { self.mesh.withLock { $0 }?.hubs.count { $0.view.isReached } ?? 0 }
 
     func begin() { self.state.withLock { $0.isMeasuring = true } }
 

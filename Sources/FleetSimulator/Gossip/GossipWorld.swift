@@ -46,8 +46,8 @@ package struct GossipWorld: Hashable, Sendable {
 
     package init() {}
 
-    /// Bytes of one sealed frame: header, digests and tag.
-    package var frameBytes: Int { 24 + self.pools * self.digestBytes + 16 }
+    /// Bytes of one sealed frame: header with a cluster's name of ten bytes, digests and tag.
+    package var frameBytes: Int { 36 + self.pools * self.digestBytes + 16 }
 
     /// Links of one agent that are cut.
     package var linksCut: Int { Int((self.cutDirect * Double(self.hubs)).rounded()) }

@@ -4,51 +4,87 @@ import FleetModel
 struct RelayCandidate: Hashable, Sendable {
     var offer: RelayOffer
     var roundTrip = RoundTripEstimate()
-    var askedAt: Seconds = -.infinity
-    var answeredAt: Seconds = -.infinity
-    var refusedAt: Seconds = -.infinity
+    private(set) var askedAt: Seconds = -.infinity
+    private(set) var answeredAt: Seconds = -.infinity
+    /// When it was asked what it has not answered since, the first time; asking again is no excuse for its silence.
+    private var owesSince: Seconds?
+    private var hasRefused = false
 
-    /// A relay that refused, or left a frame without an answer, is passed over for this long, in seconds.
-    static let pardon: Seconds = 5
+    /// Silent for so long since it was asked, it, or the way to it, is gone; in seconds.
+    private static let patience: Seconds = 1
 
+    init(offer: RelayOffer) { self.offer = offer }
+
+    mutating func ask(now: Seconds) {
+        self.askedAt = max(now, self.askedAt)
+        self.owesSince = self.owesSince ?? now
+    }
+
+    /// It answered: with a hub's answer, or with word of the hubs that it reaches.
+    mutating func answer(reachesHub: Bool = true, now: Seconds) {
+        self.answeredAt = now
+        self.owesSince = nil
+        self.hasRefused = !reachesHub
+    }
+
+    mutating func refuse() {
+        self.owesSince = nil
+        self.hasRefused = true
+    }
+
+    /// Whether it did what it was asked last, or still may: one that failed is good again when it answers.
     func isGood(now: Seconds) -> Bool {
-        if now - self.refusedAt < Self.pardon { return false }
-        // Asked more than a second ago, and silent since: it, or the way to it, is gone.
-        return self.answeredAt >= self.askedAt || now - self.askedAt < 1 || now - self.askedAt > Self.pardon
+        !self.hasRefused && self.owesSince.map { now - $0 < Self.patience } ?? true
     }
 }
 
 extension AgentPusher {
-    /// The relays for one frame, the good ones first: each time the candidate that adds most hubs to those reached,
-    /// one of them in the own region when there is one, since it is near and seldom cut off by the same fault as the
-    /// way abroad.
+    /// The relays for one frame.
+    ///
+    /// The good ones come first: each time the candidate that adds most hubs to those reached, one of them in the own
+    /// region when there is one, since it is near and seldom cut off by the same fault as the way abroad. Then those
+    /// that failed, by turns: so every candidate is asked in time, whichever others are dead.
     func chooseRelays(_ count: Int, now: Seconds) -> [Int] {
         var chosen: [Int] = []
         var covered = self.reached(now: now)
-        for wantsGood in [true, false] {
-            while chosen.count < count {
-                var best: (index: Int, worth: Int)?
-                for (index, candidate) in self.candidates.enumerated()
-                where candidate.isGood(now: now) == wantsGood && !chosen.contains(index) {
-                    let isNear = candidate.offer.region == self.region
-                    let nearIsChosen = chosen.contains { self.candidates[$0].offer.region == self.region }
-                    let worth =
-                        4 * min(2, candidate.offer.reach.subtracting(covered).count)
-                        + (isNear && !nearIsChosen ? 3 : 0)
-                    if best.map({ worth > $0.worth }) ?? true { best = (index, worth) }
-                }
-                guard let best else { break }
-                chosen.append(best.index)
-                covered = covered.union(self.candidates[best.index].offer.reach)
+        while chosen.count < count {
+            var best: (index: Int, worth: Int)?
+            let nearIsChosen = chosen.contains { self.candidates[$0].offer.region == self.region }
+            for (index, candidate) in self.candidates.enumerated()
+            where candidate.isGood(now: now) && !chosen.contains(index) {
+                let worth =
+                    4 * min(2, candidate.offer.reach.subtracting(covered).count)
+                    + (candidate.offer.region == self.region && !nearIsChosen ? 3 : 0)
+                if best.map({ worth > $0.worth }) ?? true { best = (index, worth) }
             }
+            guard let best else { break }
+            chosen.append(best.index)
+            covered = covered.union(self.candidates[best.index].offer.reach)
         }
-        return chosen
+        return chosen + self.failedRelays(now: now).prefix(count - chosen.count)
     }
 
-    /// Sends the newest frame through relays, those that have not carried it yet first.
+    /// Those that failed, the one first that was not asked for longest.
+    private func failedRelays(now: Seconds) -> [Int] {
+        self.candidates.indices.filter { !self.candidates[$0].isGood(now: now) }
+            .sorted { (self.candidates[$0].askedAt, $0) < (self.candidates[$1].askedAt, $1) }
+    }
+
+    /// Pings the relay that would be asked first, so that its connection stays open, and one of those that failed, so
+    /// that it is found when it is back.
+    mutating func pingRelays(now: Seconds, into out: inout [Outgoing]) {
+        let warm = self.chooseRelays(1, now: now)
+        for index in warm + self.failedRelays(now: now).filter({ !warm.contains($0) }).prefix(1)
+        where now - self.candidates[index].askedAt >= self.settings.warmEvery / 2 {
+            self.candidates[index].ask(now: now)
+            out.append(Outgoing(to: .agent(self.candidates[index].offer.agent), message: .ping(sentAt: now)))
+        }
+    }
+
+    /// Sends the newest frame through relays.
     mutating func relay(_ frame: SealedFrame, count: Int, now: Seconds, into out: inout [Outgoing]) {
         for index in self.chooseRelays(count, now: now) {
-            self.candidates[index].askedAt = max(now, self.candidates[index].askedAt)
+            self.candidates[index].ask(now: now)
             let age = now - self.madeAt + self.candidates[index].roundTrip.oneWay
             let push = FramePush(carried: CarriedFrame(frame: frame, age: age), sentAt: now)
             out.append(Outgoing(to: .agent(self.candidates[index].offer.agent), message: .relay(push)))
@@ -66,8 +102,7 @@ extension AgentPusher {
         func refuse(_ reason: RelayRefusal.Reason) -> [Outgoing] {
             self.counts.refusedHelp += 1
             // What helps this agent may help the other: so the few relays left become known when most are cut.
-            let relays = self.candidates.filter { $0.answeredAt >= now - RelayCandidate.pardon && $0.isGood(now: now) }
-                .prefix(3).map(\.offer)
+            let relays = self.candidates.filter { self.isProven($0, now: now) }.prefix(3).map(\.offer)
             let refusal = RelayRefusal(stamp: header.stamp, reason: reason, relays: relays)
             return [Outgoing(to: .agent(agent), message: .refuse(refusal))]
         }
@@ -93,6 +128,11 @@ extension AgentPusher {
                 message: .forward(FramePush(carried: carried, sentAt: now))
             )
         }
+    }
+
+    /// Whether a relay has answered lately, and not failed since.
+    func isProven(_ candidate: RelayCandidate, now: Seconds) -> Bool {
+        now - candidate.answeredAt <= self.settings.warmEvery && candidate.isGood(now: now)
     }
 
     /// A hub's answer to a frame of another agent: the first one for each frame goes back to it.

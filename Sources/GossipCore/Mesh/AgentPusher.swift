@@ -218,11 +218,7 @@ package struct AgentPusher: Sendable {
         }
         if now >= self.warmAt {
             self.warmAt = now + self.settings.warmEvery
-            for index in self.chooseRelays(1, now: now)
-            where now - self.candidates[index].askedAt >= self.settings.warmEvery / 2 {
-                self.candidates[index].askedAt = now
-                out.append(Outgoing(to: .agent(self.candidates[index].offer.agent), message: .ping(sentAt: now)))
-            }
+            self.pingRelays(now: now, into: &out)
         }
         return out
     }
@@ -239,19 +235,19 @@ package struct AgentPusher: Sendable {
             if let region = answer.region { self.links[index].region = region }
             guard answer.agent == self.agent else { return self.passOn(answer, now: now) }
             self.links[index].answeredAt = now
-            self.adopt(answer.relays)
+            self.adopt(answer.relays, now: now)
             self.acknowledge(answer.stamp)
             if answer.stamp >= (self.newest?.header.stamp ?? .none) { self.isCut = false }
         case (.relayed(let answer), .agent(let relay)):
             guard answer.agent == self.agent else { return [] }
-            self.adopt(answer.relays)
+            self.adopt(answer.relays, now: now)
             if let index = self.candidates.firstIndex(where: { $0.offer.agent == relay }) {
-                self.candidates[index].answeredAt = now
+                self.candidates[index].answer(now: now)
             }
             self.acknowledge(answer.stamp)
         case (.refuse(let refusal), .agent(let relay)):
             if let index = self.candidates.firstIndex(where: { $0.offer.agent == relay }) {
-                self.candidates[index].refusedAt = now
+                self.candidates[index].refuse()
             }
             self.learn(refusal.relays, now: now)
         case (.relay(let push), .agent(let agent)):
@@ -266,7 +262,7 @@ package struct AgentPusher: Sendable {
         case (.pong(let sentAt, let reach), .agent(let agent)):
             guard let index = self.candidates.firstIndex(where: { $0.offer.agent == agent }) else { return [] }
             self.candidates[index].roundTrip.measure(now - sentAt, now: now)
-            self.candidates[index].answeredAt = now
+            self.candidates[index].answer(reachesHub: !reach.isEmpty, now: now)
             self.candidates[index].offer.reach = reach
         default: break
         }
@@ -284,16 +280,20 @@ package struct AgentPusher: Sendable {
         if self.acknowledged == newest.header.stamp { self.overdueAt = .infinity }
     }
 
-    /// Takes the relays that a hub names, also from a registration; what was measured of those known before stays.
-    package mutating func adopt(_ offers: [RelayOffer]) {
+    /// Takes the relays that a hub names; what was measured of those known before stays, and so do those that work.
+    package mutating func adopt(_ offers: [RelayOffer], now: Seconds) {
         guard !offers.isEmpty else { return }
-        self.candidates = offers.prefix(Self.candidatesMax).filter { $0.agent != self.agent }.map { offer in
+        let named = offers.prefix(Self.candidatesMax).filter { $0.agent != self.agent }.map { offer in
             guard var known = self.candidates.first(where: { $0.offer.agent == offer.agent }) else {
                 return RelayCandidate(offer: offer)
             }
             known.offer = offer
             return known
         }
+        let kept = self.candidates.filter { candidate in
+            self.isProven(candidate, now: now) && !named.contains { $0.offer.agent == candidate.offer.agent }
+        }
+        self.candidates = named + kept.prefix(Self.candidatesMax - named.count)
     }
 
     /// Takes relays that another agent found to work, in the place of those that did not work here.
@@ -302,7 +302,8 @@ package struct AgentPusher: Sendable {
             guard !self.candidates.contains(where: { $0.offer.agent == offer.agent }) else { continue }
             if self.candidates.count < Self.candidatesMax {
                 self.candidates.append(RelayCandidate(offer: offer))
-            } else if let worst = self.candidates.indices.filter({ !self.candidates[$0].isGood(now: now) })
+            } else if let worst = self.candidates.indices
+                .filter({ !self.candidates[$0].isGood(now: now) })
                 .min(by: { self.candidates[$0].answeredAt < self.candidates[$1].answeredAt })
             {
                 self.candidates[worst] = RelayCandidate(offer: offer)

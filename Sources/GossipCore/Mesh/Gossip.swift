@@ -38,7 +38,7 @@
 //   all cut, first time    the same + A, with A = max(0.25 s, srtt + 4·rttvar + 0.1 s)
 //   a flush is lost        + R, with R = 1.3·srtt + 2M + 0.06 s, unless another hub flushes the frame meanwhile
 //
-// Bytes. F is the sealed frame, 24 + 16 + 96 a pool at most; k the acknowledgement; o the transport's overhead a
+// Bytes. F is the sealed frame, 36 + 16 + 96 a pool at most; k the acknowledgement; o the transport's overhead a
 // message; N agents, H hubs, f frames a second (1). Each byte counts once.
 //   agent, nothing cut     H·f·(F + k + 2o)
 //   agent, one hub reached (1 + 2·1)·f·(F + k + 2o) + relayed forwards of as many others, the same again at most
@@ -122,7 +122,9 @@ package struct GossipSettings: Hashable, Sendable {
     /// Where a readmitted agent's share of its capacity begins; it doubles each second.
     package var readmission = 0.1
 
-    /// More agents than this are refused: every input is bounded.
+    /// Agents that a hub holds.
+    ///
+    /// When all places are taken, a new one gets that of the agent that is gone for longest, and is refused when none is.
     package var agentsMax = 16_384
     /// Bytes of one sealed frame.
     package var frameBytesMax = 65_536

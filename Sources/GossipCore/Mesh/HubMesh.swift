@@ -151,15 +151,41 @@ package struct HubMesh: Sendable {
         self.registers[slot].servedAt = self.clock.peek(now)
     }
 
-    /// The place of an agent, a new one when there is room.
+    /// How many agents are held, with those that are gone.
+    package var agentCount: Int { self.registers.count }
+
+    /// Whether a frame of an agent would find a place: it has one, one is free, or somebody is gone.
+    package func hasRoom(for agent: AgentID) -> Bool {
+        self.slots[agent] != nil || self.registers.count < self.settings.agentsMax || self.longestGone != nil
+    }
+
+    private var longestGone: Int? {
+        self.registers.indices.filter { self.registers[$0].liveness == .gone }
+            .min { self.registers[$0].heardAt < self.registers[$1].heardAt }
+    }
+
+    /// The place of an agent: its own, a new one, or that of the agent that has been gone for longest.
+    ///
+    /// Numbers are not used again, so nobody is taken for the one whose stamp is forgotten. Its frames are older than
+    /// ``GossipSettings/goneAfter`` wherever they are, and such are not taken of an agent without a place.
     private mutating func slot(of agent: AgentID) -> Int? {
         if let slot = self.slots[agent] { return slot }
-        guard self.registers.count < self.settings.agentsMax else { return nil }
         let detector = SilenceDetector(interval: self.settings.interval)
-        self.registers.append(Register(agent: agent, via: .hub(self.hub), detector: detector))
-        self.slots[agent] = self.registers.count - 1
-        for index in self.links.indices { self.links[index].grow(to: self.registers.count) }
-        return self.registers.count - 1
+        let register = Register(agent: agent, via: .hub(self.hub), detector: detector)
+        if self.registers.count < self.settings.agentsMax {
+            self.registers.append(register)
+            self.slots[agent] = self.registers.count - 1
+            for index in self.links.indices { self.links[index].grow(to: self.registers.count) }
+            return self.registers.count - 1
+        }
+        guard let slot = self.longestGone else { return nil }
+        self.slots[self.registers[slot].agent] = nil
+        self.slots[agent] = slot
+        self.registers[slot] = register
+        for index in self.links.indices { self.links[index].forget(slot) }
+        self.massGuard.forget(slot)
+        self.relayTable = RelayTable()
+        return slot
     }
 
     // MARK: Time
@@ -268,11 +294,15 @@ package struct HubMesh: Sendable {
             self.counts.forged += 1
             return false
         }
+        let age = carried.age.isFinite ? min(max(0, carried.age), 3_600) : 3_600
+        guard self.slots[header.agent] != nil || age < self.settings.goneAfter else {
+            self.counts.stale += 1
+            return true
+        }
         guard let slot = self.slot(of: header.agent) else {
             self.counts.full += 1
             return false
         }
-        let age = carried.age.isFinite ? min(max(0, carried.age), 3_600) : 3_600
         let isFirst = self.registers[slot].frame == nil
         self.registers[slot].stamp = header.stamp
         self.registers[slot].frame = carried.frame

@@ -44,6 +44,13 @@ struct MeshLink: Sendable {
         self.isNews += Array(repeating: false, count: missing)
     }
 
+    /// A slot is another agent's from now on.
+    mutating func forget(_ slot: Int) {
+        self.have[slot] = .none
+        self.sent[slot] = .none
+        self.sentAt[slot] = -.infinity
+    }
+
     /// A register has a newer frame.
     mutating func changed(_ slot: Int) {
         self.wait(slot)

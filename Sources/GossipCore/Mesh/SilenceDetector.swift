@@ -121,6 +121,9 @@ package struct MassGuard: Hashable, Sendable {
     /// An agent, by its slot, has turned suspect.
     mutating func doubt(_ agent: Int, now: Seconds) { self.doubts.append(Doubt(agent: agent, at: now)) }
 
+    /// A slot is another agent's from now on.
+    mutating func forget(_ agent: Int) { self.doubts.removeAll { $0.agent == agent } }
+
     /// Weighs the suspicions.
     ///
     /// - Parameters:

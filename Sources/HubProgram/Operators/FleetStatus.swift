@@ -61,8 +61,9 @@ extension HubDesk {
         return store
     }
 
+    /// Everything but the secret of the frames, which a restored store makes anew.
     func backup() async throws -> [Isobar_V1_BackupEntry] {
-        try await self.store.list(prefix: "").map { entry in
+        try await self.store.list(prefix: "").filter { $0.key != FrameSecret.key }.map { entry in
             var message = Isobar_V1_BackupEntry()
             message.key = entry.key
             message.value = .init(entry.value)

@@ -121,7 +121,8 @@ struct Restoration {
         guard held.isEmpty || replacing else { throw NotEmpty(keys: held.count) }
         var writes = held.map { StoreTransaction.Write.delete(key: $0) }
         try await self.commit(&writes)
-        let entries = backup.entries.filter { !Self.isTransient($0.key) }
+        // Incarnations go back to what they were, so keys may not be the same again: the first hub makes a new secret.
+        let entries = backup.entries.filter { !Self.isTransient($0.key) && $0.key != FrameSecret.key }
         writes = entries.map { .put(key: $0.key, value: [UInt8]($0.value)) }
         writes.append(.put(key: EpochFloor.key, value: StoredNumber.bytes(epoch)))
         try await self.commit(&writes)

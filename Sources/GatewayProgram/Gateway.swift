@@ -66,6 +66,9 @@ final class Gateway: Sendable {
     let waker = ProxyWaker()
     let accessLog: AccessLog?
     private let state: Mutex<State>
+    /// Held while a plan is taken: what is written of plans is in the order in which they came into use, also when two
+    /// hubs send theirs at once.
+    private let taking = Mutex(())
 
     init(
         configuration: GatewayConfiguration,
@@ -158,6 +161,10 @@ extension Gateway: PlanReceiver {
     var held: EncodedPlan? { self.state.withLock { $0.held } }
 
     func receive(_ plan: Plan, encoded: EncodedPlan) -> String? {
+        self.taking.withLock { _ in self.take(plan, encoded) }
+    }
+
+    private func take(_ plan: Plan, _ encoded: EncodedPlan) -> String? {
         let now = self.clock.now
         let (verdict, woken) = self.state.withLock { state in
             var verdict = state.fence.admit(plan.version)

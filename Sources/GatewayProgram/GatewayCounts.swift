@@ -81,9 +81,8 @@ struct GatewayCounts: Sendable {
     mutating func observed(_ event: ProxyOutcome.Event, of pick: Pick) {
         switch event {
         case .sent, .loadReport, .cut, .cancelled: break
-        case .head(_, let after):
-            self.heads[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
-        case .firstByte(_, let after):
+        case .firstByte(_, let head, let after):
+            self.heads[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(head)
             self.ttft[pick.cluster, default: MetricHistogram(bounds: Self.ttftBounds)].observe(after)
         case .completed(let status, _, _): self.answers[status, default: 0] += 1
         case .failed(let failure, _): self.failures[failure.description, default: 0] += 1
@@ -205,7 +204,7 @@ struct GatewayCounts: Sendable {
         }
         times(
             "isobar_gateway_time_to_head_seconds",
-            "From the choice to the answer's head, by cluster.",
+            "From the choice to the head of an answer that has a body, by cluster.",
             "cluster",
             self.heads,
             \.text

@@ -84,7 +84,7 @@ extension Gateway: ProxyDirector {
         let bytes = request[header: "content-length"].flatMap { Int($0) } ?? scan.offset
         // The first gateway has rewritten the model already.
         let rewritten =
-            isHop
+            isHop || pool.rewrite.rules.isEmpty
             ? nil
             : scan.model.flatMap { model in
                 self.withState { state in
@@ -247,7 +247,7 @@ extension Gateway.State {
         open.begunAt = now
         self.open[id] = open
         self.budget.arrived()
-        self.hedges[open.request.pool]?.arrived()
+        if open.pool.hedge != nil { self.hedges[open.request.pool]?.arrived() }
         if !open.request.isHop { self.meter.arrived(pool: open.request.pool, band: open.request.band, now: now) }
         if open.rewritten != nil { self.counts.rewrites += 1 }
     }
@@ -257,12 +257,12 @@ extension Gateway.State {
         let isRival = open.rival?.target == outcome.target.address
         let pick = isRival ? open.rival ?? first : first
         self.counts.observed(outcome.event, of: pick)
-        if case .firstByte(_, let after) = outcome.event {
+        if case .firstByte(_, _, let after) = outcome.event {
             self.router.began(pick)
             open.timeToFirstByte = now - open.begunAt
             open.lastPick = pick
             if open.hedgedTo == outcome.target.address { self.counts.hedgesWon += 1 }
-            self.hedges[open.request.pool]?.began(after: after)
+            if open.pool.hedge != nil { self.hedges[open.request.pool]?.began(after: after) }
             self.counts.firstByte(open)
         }
         if outcome.event.isTerminal {
@@ -307,7 +307,7 @@ extension PickOutcome {
             case .completed(let status, _, _): status >= 500 && !pick.isRemote ? .errored : .answered
             case .failed(.status, _): pick.isRemote ? .answered : .errored
             case .failed, .cut: .failed
-            case .sent, .head, .loadReport, .firstByte, .cancelled: .cancelled
+            case .sent, .loadReport, .firstByte, .cancelled: .cancelled
             }
     }
 }

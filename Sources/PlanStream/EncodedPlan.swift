@@ -9,7 +9,7 @@ package struct EncodedPlan: Sendable {
     package let version: PlanVersion
     package let envelope: Isobar_V1_PlanEnvelope
     /// What the body says.
-    let message: Isobar_V1_Plan
+    package let message: Isobar_V1_Plan
 
     /// SHA-256 of the body: the proof of what is held.
     package var hash: Data { self.envelope.hash }

@@ -106,6 +106,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
             id: self.worker.makeRequestID(),
             limits: .init(
                 tries: settings.maxTries,
+                targets: settings.maxTargets,
                 replay: settings.replayLimit,
                 discard: settings.discardLimit,
                 peek: settings.peekLimit,
@@ -201,13 +202,13 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     private func pause(_ seconds: Seconds) {
         self.pauses += 1
         self.pausedUntil = .now() + .seconds(max(0, seconds))
-        if let exchange { self.worker.pause(self, request: exchange.id) }
+        if let id = self.exchange?.id { self.worker.pause(self, request: id) }
     }
 
     /// The director has news for the request, or its pause is over.
     func resume() {
-        guard let exchange, exchange.stage == .paused else { return }
-        self.worker.forget(paused: exchange.id)
+        guard let id = self.exchange?.id, self.exchange?.stage == .paused else { return }
+        self.worker.forget(paused: id)
         self.perform(self.exchange?.resume())
     }
 
@@ -275,7 +276,7 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
         switch outcome.event {
         case .cut: self.worker.counters.count { $0.cuts += 1 }
         case .cancelled: self.worker.counters.count { $0.cancellations += 1 }
-        case .sent, .head, .loadReport, .firstByte, .completed, .failed: break
+        case .sent, .loadReport, .firstByte, .completed, .failed: break
         }
         self.worker.director.observe(outcome)
     }
@@ -391,9 +392,11 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
     /// and closing it for every request would cost two system calls.
     private var wantsRead: Bool {
         if self.isClosing { return true }
-        guard let exchange else { return true }
-        if exchange.isRequestWhole { return self.input.isEmpty }
-        return exchange.wantsRequest && (!exchange.sendsUpstream || self.upstream?.isWritable ?? false)
+        // Asked of the exchange where it stands: a copy would count a dozen references up and down.
+        guard let isWhole = self.exchange?.isRequestWhole else { return true }
+        if isWhole { return self.input.isEmpty }
+        guard self.exchange?.wantsRequest ?? false else { return false }
+        return !(self.exchange?.sendsUpstream ?? false) || self.upstream?.isWritable ?? false
     }
 
     private func readOn() {
@@ -420,10 +423,12 @@ final class ClientConnection: ChannelInboundHandler, Impatient {
 
     private var wait: Wait {
         if self.isClosing { return .closing }
-        guard let exchange else { return .head(served: self.served) }
-        if exchange.stage == .paused { return .pause(self.pauses) }
-        if !exchange.isRequestWhole, self.isReadPending { return .body }
-        if exchange.stage == .waiting { return .answer(attempt: self.attempt, hasHedged: exchange.hasHedged) }
+        guard let stage = self.exchange?.stage else { return .head(served: self.served) }
+        if stage == .paused { return .pause(self.pauses) }
+        if self.isReadPending, self.isFreeForMore { return .body }
+        if stage == .waiting {
+            return .answer(attempt: self.attempt, hasHedged: self.exchange?.hasHedged ?? false)
+        }
         return self.context?.channel.isWritable ?? false ? .nothing : .reader
     }
 

@@ -94,7 +94,8 @@ extension Exchange {
             return self.rivalFailed(.status(head.status), now: now)
         }
         self.race?.head = head
-        return self.reports(of: race.rival, head, now: now)
+        self.race?.rival.headAfter = now - race.rival.start
+        return self.reports(of: race.rival, head)
     }
 
     /// The second try answers first: it is the only one from here on.

@@ -12,6 +12,7 @@ import NIOHTTP1
 struct Exchange {
     struct Limits: Hashable {
         var tries: Int
+        var targets = 8
         var replay: Int
         var discard: Int
         var peek = 0
@@ -111,6 +112,8 @@ struct Exchange {
     /// Whether the request was given up because its own deadline had passed.
     var missedDeadline = false
     private var failed: [ProxyTarget] = []
+    /// Those of them that refused the connection: they cost nothing, and when a whole cluster is gone there are many.
+    private var refused = 0
     private var owesContinue: Bool
     private var keepAlive: Bool
     private var upstreamKeepAlive = false
@@ -334,7 +337,13 @@ struct Exchange {
     /// Whether an answer with this status could be dropped in favour of another try.
     func mayRetry(status: Int) -> Bool {
         (status == 502 || status == 503) && self.stage == .waiting && self.replay != nil
-            && (self.failed.count + 1 < self.limits.tries || self.race?.head != nil)
+            && (self.mayTryNext(after: 1) || self.race?.head != nil)
+    }
+
+    /// Whether another target may be tried, after so many more failures.
+    private func mayTryNext(after more: Int = 0) -> Bool {
+        let count = self.failed.count + more
+        return count - self.refused < self.limits.tries && count < self.limits.targets
     }
 
     /// Whether what was sent so far could be sent again.
@@ -353,7 +362,8 @@ struct Exchange {
         guard self.stage == .waiting, let current else { return [] }
         // Nobody asked for another protocol: `Upgrade` is not passed on.
         guard head.status != 101 else { return self.upstreamFailed(.malformedResponse, now: now) }
-        let reports = self.reports(of: current, head, now: now)
+        self.current?.headAfter = now - current.start
+        let reports = self.reports(of: current, head)
         guard !current.limits.holdsHead else {
             self.heldHead = head
             return reports
@@ -362,10 +372,9 @@ struct Exchange {
     }
 
     /// What the head of a try's answer says to the director.
-    func reports(of one: Try, _ head: ResponseHead, now: NIODeadline) -> [Action] {
-        let begun = Action.report(self.outcome(of: one, .head(status: head.status, after: now - one.start)))
-        guard let load = head.headers.first(.loadReport) else { return [begun] }
-        return [begun, .report(self.outcome(of: one, .loadReport(load)))]
+    func reports(of one: Try, _ head: ResponseHead) -> [Action] {
+        guard let load = head.headers.first(.loadReport) else { return [] }
+        return [.report(self.outcome(of: one, .loadReport(load)))]
     }
 
     /// The answer goes to the client from here on.
@@ -405,7 +414,11 @@ struct Exchange {
     /// What to report of the first piece of the answer's body; `nil` for those that follow.
     mutating func firstByte(now: NIODeadline) -> ProxyOutcome? {
         guard self.stage == .answering, self.responseBytes == 0, let current else { return nil }
-        return self.outcome(of: current, .firstByte(status: self.status, after: now - current.start))
+        let after: Seconds = now - current.start
+        return self.outcome(
+            of: current,
+            .firstByte(status: self.status, head: current.headAfter ?? after, after: after)
+        )
     }
 
     /// The answer is whole.
@@ -425,6 +438,7 @@ struct Exchange {
         guard let current else { return [] }
         let report = self.close(now: now) { .failed(failure, duration: $1) }
         self.failed.append(current.target)
+        if failure == .connectionRefused { self.refused += 1 }
         self.heldHead = nil
         if let race, race.head != nil {
             // The second try is already as far as the first was.
@@ -435,7 +449,7 @@ struct Exchange {
         let rest = self.abandonRival(now: now)
         self.stage = .choosing
         let actions = rest + [.closeUpstream] + (report.map { [.report($0)] } ?? [])
-        if self.replay != nil, self.failed.count < self.limits.tries { return actions + [.direct(failed: self.failed)] }
+        if self.replay != nil, self.mayTryNext() { return actions + [.direct(failed: self.failed)] }
         return actions + self.answer(self.unreachable(failure))
     }
 
@@ -503,6 +517,8 @@ struct Try {
     let limits: TryLimits
     var isReused = false
     var mayRefresh = true
+    /// When the head of its answer came, in seconds from its start.
+    var headAfter: Seconds?
 
     /// - Returns: `nil` for a decision to try nothing.
     init?(_ decision: ProxyDecision, number: Int, start: NIODeadline) {

@@ -37,7 +37,7 @@ enum HeaderRules {
         let fields = head.headers
         var hosts = 0
         var expectation: String?
-        var nominated: [Substring] = []
+        var nominated: [String] = []
         var forwardedFor: String?
         var via: String?
         var offersUpgrade = false
@@ -119,7 +119,7 @@ enum HeaderRules {
         keepAlive: Bool
     ) -> (head: ResponseHead, endsWithConnection: Bool) {
         let fields = head.headers
-        var nominated: [Substring] = []
+        var nominated: [String] = []
         for line in fields.lines where line.kind == .connection {
             nominated += Self.nominated(by: fields.value(of: line))
         }
@@ -155,10 +155,10 @@ enum HeaderRules {
     }
 
     /// Names that `Connection` says are for this hop, besides its own two words.
-    private static func nominated(by value: String) -> [Substring] {
+    private static func nominated(by value: String) -> [String] {
         switch value.lowercased() {
         case "keep-alive", "close": []
-        case let words: words.split(separator: ",").map(Self.withoutBlanks).filter { !$0.isEmpty }
+        case let words: words.split(separator: ",").map { String(Self.withoutBlanks($0)) }.filter { !$0.isEmpty }
         }
     }
 
@@ -169,7 +169,7 @@ enum HeaderRules {
     }
 
     /// Whether one of the nominated names is the line's.
-    private static func isNominated(_ line: Fields.Line, of fields: Fields, by nominated: [Substring]) -> Bool {
+    private static func isNominated(_ line: Fields.Line, of fields: Fields, by nominated: [String]) -> Bool {
         nominated.contains { fields.isNamed(line, $0) }
     }
 

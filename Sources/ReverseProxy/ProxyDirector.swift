@@ -90,11 +90,17 @@ package struct ProxyHeader: Hashable, Sendable {
 
     package init(_ name: String, _ value: String) {
         self.name =
-            name.utf8.allSatisfy(\.isTokenByte)
-            ? name : String(decoding: name.utf8.filter(\.isTokenByte), as: UTF8.self)
+            name.hasOnly(\.isTokenByte) ? name : String(decoding: name.utf8.filter(\.isTokenByte), as: UTF8.self)
         self.value =
-            value.utf8.contains(where: \.isControl)
-            ? String(decoding: value.utf8.map { $0.isControl ? UInt8(ascii: " ") : $0 }, as: UTF8.self) : value
+            value.hasOnly { !$0.isControl }
+            ? value : String(decoding: value.utf8.map { $0.isControl ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
+    }
+}
+
+extension String {
+    /// Whether all of its bytes are such; looked at where they stand.
+    fileprivate func hasOnly(_ isSuch: (UInt8) -> Bool) -> Bool {
+        self.utf8.withContiguousStorageIfAvailable { $0.allSatisfy(isSuch) } ?? self.utf8.allSatisfy(isSuch)
     }
 }
 
@@ -275,14 +281,11 @@ package struct ProxyOutcome: Hashable, Sendable {
     package enum Event: Hashable, Sendable {
         /// The target is connected and the request's head is on its way.
         case sent
-        /// The answer's head has arrived and is passed on, so many seconds after the try began.
-        ///
-        /// vLLM sends it before it has computed a token.
-        case head(status: Int, after: Seconds)
         /// The answer's head has an `endpoint-load-metrics`, with this content.
         case loadReport(String)
-        /// The first byte of the answer's body has arrived, so many seconds after the try began.
-        case firstByte(status: Int, after: Seconds)
+        /// The first byte of the answer's body has arrived, so many seconds after the try began, and its head at `head`:
+        /// vLLM sends it before it has computed a token.
+        case firstByte(status: Int, head: Seconds, after: Seconds)
         /// The answer has been passed on whole; `bytes` counts its body.
         case completed(status: Int, bytes: Int, duration: Seconds)
         /// The try failed before anything was passed on; the request may go elsewhere.
@@ -295,7 +298,7 @@ package struct ProxyOutcome: Hashable, Sendable {
         /// Whether the try is over.
         package var isTerminal: Bool {
             switch self {
-            case .sent, .head, .loadReport, .firstByte: false
+            case .sent, .loadReport, .firstByte: false
             case .completed, .failed, .cut, .cancelled: true
             }
         }

@@ -2,8 +2,10 @@ package import FleetModel
 
 /// The limits and time-outs of a ``ProxyServer``.
 package struct ProxySettings: Hashable, Sendable {
-    /// Tries of one request, the first included.
+    /// Tries of one request, the first included; a target that refuses the connection has not been tried.
     package var maxTries = 3
+    /// Targets of one request, those that refuse the connection included.
+    package var maxTargets = 8
     /// How much of a request's body is kept for another try, in bytes.
     ///
     /// A request is not tried again once more than this was sent.

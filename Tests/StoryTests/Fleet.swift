@@ -35,22 +35,27 @@ enum Binary {
 
 extension Binary {
     /// Runs a program until the task is cancelled; its log goes to the end of a file.
-    static func serve(_ arguments: [String], log: String) async throws {
+    ///
+    /// A program that ends by itself is an issue of the test, with the end of its log: whoever waits for it knows why.
+    static func serve(_ arguments: [String], log file: String) async throws {
         let log = try FileDescriptor.open(
-            FilePath(log),
+            FilePath(file),
             .writeOnly,
             options: [.create, .append],
             permissions: .ownerReadWrite
         )
         var platform = PlatformOptions()
         platform.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(8))]
-        _ = try await Subprocess.run(
+        let result = try await Subprocess.run(
             .path(FilePath(self.path)),
             arguments: Arguments(arguments),
             platformOptions: platform,
             output: .discarded,
             error: .fileDescriptor(log, closeAfterSpawningProcess: true)
         )
+        guard !Task.isCancelled else { return }
+        let said = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
+        Issue.record("isobar \(arguments.joined(separator: " ")): \(result.terminationStatus)\n\(said.suffix(2_000))")
     }
 }
 

@@ -93,6 +93,16 @@ private struct TwoRegions: Sendable {
         else { return nil }
         return (status["plan"] as? [String: Any])?["generation"] as? Int
     }
+
+    /// What the operator sees, for a failure.
+    func story() async -> String {
+        let status = (try? await self.isobar("status"))?.output ?? ""
+        let logs = ["hub.yaml", "hub-new.yaml"] + Self.regions
+        return logs.reduce(status) { story, name in
+            let log = (try? String(contentsOfFile: self.folder.file("\(name).log"), encoding: .utf8)) ?? ""
+            return story + "\n--- \(name)\n" + log.suffix(1_500)
+        }
+    }
 }
 
 @Suite("An operator", .serialized)
@@ -151,8 +161,13 @@ struct OperatorStoryTests {
     private func firstHub(_ fleet: TwoRegions) async throws -> String {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await fleet.runHub("hub.yaml") }
-            _ = try await eventually("both gateways are in sync", within: .seconds(120)) {
-                try await fleet.planInSync()
+            do {
+                _ = try await eventually("both gateways are in sync", within: .seconds(120)) {
+                    try await fleet.planInSync()
+                }
+            } catch {
+                Issue.record("\(await fleet.story())")
+                throw error
             }
             try await self.objective(fleet)
             let drained = try await self.drain(fleet)

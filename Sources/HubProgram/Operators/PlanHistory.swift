@@ -203,7 +203,7 @@ package actor PlanHistory {
         kept.summary = summary
         kept.software = self.software
         kept.hash = encoded.envelope.hash
-        kept.plan = Isobar_V1_Plan(generation.plan)
+        kept.plan = encoded.message
         for place in kept.plan.pools.indices { kept.plan.pools[place].failover = [] }
         for (place, question) in generation.questions.enumerated() {
             var message = Isobar_V1_PoolQuestion()

@@ -120,11 +120,16 @@ struct Fields: Sendable {
     }
 
     /// Whether a line has that name, in any case.
-    func isNamed(_ line: Line, _ name: some StringProtocol) -> Bool {
-        let name = name.utf8
-        guard name.count == Int(line.nameCount) else { return false }
-        return self.bytes.withUnsafeBytes { bytes in
-            zip(bytes[line.name], name).allSatisfy { $0.asciiLowercased == $1.asciiLowercased }
+    func isNamed(_ line: Line, _ name: String) -> Bool {
+        guard name.utf8.count == Int(line.nameCount) else { return false }
+        var name = name
+        return name.withUTF8 { name in
+            self.bytes.withUnsafeBytes { bytes in
+                let start = Int(line.start)
+                for index in 0..<name.count
+                where bytes[start + index].asciiLowercased != name[index].asciiLowercased { return false }
+                return true
+            }
         }
     }
 }

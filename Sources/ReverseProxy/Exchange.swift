@@ -112,7 +112,7 @@ struct Exchange {
     /// Whether the request was given up because its own deadline had passed.
     var missedDeadline = false
     private var failed: [ProxyTarget] = []
-    /// Those of them that refused the connection: they cost nothing, and when a whole cluster is gone there are many.
+    /// Targets that refused their first connection: they cost nothing, and when a whole cluster is gone there are many.
     private var refused = 0
     private var owesContinue: Bool
     private var keepAlive: Bool
@@ -437,8 +437,8 @@ struct Exchange {
     private mutating func tryNext(after failure: ProxyFailure, now: NIODeadline) -> [Action] {
         guard let current else { return [] }
         let report = self.close(now: now) { .failed(failure, duration: $1) }
+        if failure == .connectionRefused, !self.failed.contains(current.target) { self.refused += 1 }
         self.failed.append(current.target)
-        if failure == .connectionRefused { self.refused += 1 }
         self.heldHead = nil
         if let race, race.head != nil {
             // The second try is already as far as the first was.

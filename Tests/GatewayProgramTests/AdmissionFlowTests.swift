@@ -49,7 +49,7 @@ struct AdmissionFlowTests {
             try world.show(waiting: 0, at: EndpointAddress(host: "127.0.0.1", port: 1))
             let answer = try await world.post(#"{"model":"llama","messages":[{"role":"user","content":"hi"}]}"#)
             #expect(answer.status == 502 && answer.body.contains("upstream_unreachable"), "\(answer)")
-            #expect(answer.body.contains("3 tried"), "\(answer)")
+            #expect(answer.body.contains("4 tried"), "\(answer)")
         }
     }
 

@@ -99,8 +99,8 @@ import Testing
             exchange.upstreamFailed(.connectTimeout, now: self.later(2)).last == .direct(failed: [self.a, self.b])
         )
         _ = exchange.directed(.forward(self.a), now: self.later(2))
-        let actions = exchange.upstreamFailed(.connectTimeout, now: self.later(3))
-        #expect(actions[1] == self.outcome(3, self.a, .failed(.connectTimeout, duration: 1)))
+        let actions = exchange.upstreamFailed(.connectionRefused, now: self.later(3))
+        #expect(actions[1] == self.outcome(3, self.a, .failed(.connectionRefused, duration: 1)))
         guard case .answer(let head, _) = actions[2] else {
             Issue.record("\(actions)")
             return
@@ -116,9 +116,10 @@ import Testing
     @Test func `a cluster that refuses every connection costs no tries, and not more than eight targets`() throws {
         var exchange = try self.exchange(tries: 1)
         var actions: [Exchange.Action] = exchange.begin()
-        for _ in 0..<8 {
+        for port in 1...8 {
             guard case .direct = actions.last else { Issue.record("\(actions)"); return }
-            _ = exchange.directed(.forward(self.a), now: self.start)
+            let target = ProxyTarget(address: EndpointAddress(host: "10.0.0.1", port: port))
+            _ = exchange.directed(.forward(target), now: self.start)
             actions = exchange.upstreamFailed(.connectionRefused, now: self.later(1))
         }
         guard case .answer(let head, _) = actions[2] else { Issue.record("\(actions)"); return }

@@ -139,7 +139,7 @@ import Testing
     }
 
     @Test func `when every target refuses the client learns it, and may ask again`() async throws {
-        let dead = [try DeadAddress(), try DeadAddress(), try DeadAddress()]
+        let dead = try (0..<8).map { _ in try DeadAddress() }
         try await ProxyWorld.with(dead.map(\.address)) { world in
             let client = try await world.client()
             client.send(.post(body: "prompt"))

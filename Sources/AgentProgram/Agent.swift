@@ -84,15 +84,15 @@ final class Agent: Sendable {
         let (isSignificant, fault) = self.state.withLock { state -> (Bool, ScrapeFault?) in
             defer { state.counts.digestSeconds += ProcessorTime.ofThread - begun }
             guard let pool = state.poolOf[endpoint] else { return (false, nil) }
-            var fault: ScrapeFault?
-            switch result {
-            case .success: state.counts.scrapes += 1
-            case .failure(let failure):
-                state.counts.faults[failure.code, default: 0] += 1
-                fault = failure == state.observers[pool][endpoint]?.lastFault ? nil : failure
-            }
+            let fault: ScrapeFault? =
+                switch result {
+                case .success(let reading): reading.fault
+                case .failure(let failure): failure
+                }
+            let isNew = fault != state.observers[pool][endpoint]?.lastFault
+            if let fault { state.counts.faults[fault.code, default: 0] += 1 } else { state.counts.scrapes += 1 }
             state.observers[pool].take(result, from: endpoint, now: now)
-            return (self.isSignificant(&state, now: now), fault)
+            return (self.isSignificant(&state, now: now), isNew ? fault : nil)
         }
         if let fault {
             // Once a kind of fault, not five times a second; the counter has them all.

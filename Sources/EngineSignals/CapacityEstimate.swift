@@ -21,6 +21,9 @@ struct CapacityEstimate: Sendable {
     /// Under a steady load it is `(1 − v²)/2` for answers whose lengths vary by `v`, their deviation over their mean;
     /// those of conversations vary by 0.7 to 1.
     private static let runningAnswer = 0.1
+    /// What share of the mean answer a running request has generated when loads have settled: `(1 + v²)/2`, as those that
+    /// run are the longer ones.
+    private static let settledAnswer = 1 - runningAnswer
     /// Reading the whole memory of a GPU once, in seconds: what weights and a full KV cache take together.
     ///
     /// Size over bandwidth, from the makers' data sheets, is 24 ms (H100), 29 (H200), 39 (A100 80 GB) and 56 (L40S);
@@ -57,8 +60,7 @@ struct CapacityEstimate: Sendable {
     /// The shortest mean time between tokens seen, which drifts up slowly so that a fluke is forgotten.
     private var shortestITL: Seconds?
     private var unloaded = UnloadedPromptTime()
-    /// KV-cache use per running request.
-    private var kvUsePerRequest: Double?
+    private var kvUse = KVUse()
     private var queues: [Bool] = []
     private var saturatedThroughput: Double?
     private var saturatedRunning: Double?
@@ -107,10 +109,7 @@ struct CapacityEstimate: Sendable {
             self.windows += 1
             self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
             if let itl = window.itl { self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl }
-            if let kvUse = window.kvUse, kvUse > 0.004 {
-                let perRequest = kvUse / window.running
-                self.kvUsePerRequest = self.kvUsePerRequest.map { $0 + 0.03 * (perRequest - $0) } ?? perRequest
-            }
+            self.kvUse.add(window, residence: self.residence)
             self.steps.addPlain(window, context: self.context(in: window))
         }
         self.prompts.add(window)
@@ -166,11 +165,27 @@ struct CapacityEstimate: Sendable {
         self.mix.answers > 0 && self.mix.generated > 0 ? self.mix.generated / self.mix.answers : nil
     }
 
+    /// How long an average request stays, in seconds.
+    private var residence: Seconds { (self.lengthOut ?? 0) * (self.shortestITL ?? 0) }
+
+    /// KV-cache use per running request once the load has settled.
+    ///
+    /// Until requests have come and gone for a while those that run are younger than they will be, and hold less.
+    private var kvUsePerRequest: Double? {
+        guard let measured = self.kvUse.perRequest else { return nil }
+        guard let kvTokens = self.kvTokens, kvTokens > 0 else { return measured }
+        let unsettled = max(0, 1 - self.kvUse.seconds / (KVUse.residences * self.residence))
+        return measured + unsettled * max(0, self.settledContext / kvTokens - measured)
+    }
+
     /// Tokens of context that a running request holds.
     private var contextPerRequest: Double {
         if let perRequest = self.kvUsePerRequest, let kvTokens = self.kvTokens { return perRequest * kvTokens }
-        return self.lengthIn + (self.lengthOut ?? 0) / 2
+        return self.settledContext
     }
+
+    /// The same, by the lengths of prompts and answers.
+    private var settledContext: Double { self.lengthIn + Self.settledAnswer * (self.lengthOut ?? 0) }
 
     /// Tokens of context that the batch held.
     private func context(in window: LoadWindow) -> Double {
@@ -254,78 +269,5 @@ struct CapacityEstimate: Sendable {
             window.timedTokens = self.finished.value
         }
         return window
-    }
-}
-
-/// Which share of the requests that fail does so after the first token, so that the engine has worked on them.
-///
-/// What has begun ends: in the long run it has finished or has failed late. An engine that does not count what begins
-/// (Triton) does not count the time and tokens of a failed request either.
-private struct LateFailures {
-    private static let memory: Seconds = 60
-
-    private var unfinished = Average()
-    private var failed = Average()
-
-    var share: Double {
-        self.failed.value > 0 ? min(max(0, self.unfinished.value / self.failed.value), 1) : 0
-    }
-
-    mutating func add(_ window: LoadWindow) {
-        guard let failed = window.failed, let begun = window.begun else { return }
-        self.unfinished.add(begun - window.finished, over: window.length, memory: Self.memory)
-        self.failed.add(failed, over: window.length, memory: Self.memory)
-    }
-}
-
-/// What the last requests were made of.
-private struct Mix {
-    /// Uncached prompt tokens, and the requests that they belong to.
-    var prompt = 0.0
-    var begun = 0.0
-    /// Generated tokens, and the answers that they make.
-    var generated = 0.0
-    var answers = 0.0
-}
-
-/// The time that a prompt token takes to the first answer while nothing waits, from times to first token.
-///
-/// A window has few requests and their lengths differ, so times are added up until twelve requests have begun.
-/// Of these sums the low side is the unloaded side: the estimate falls quickly and rises slowly.
-private struct UnloadedPromptTime {
-    private static let enough = 12.0
-
-    private var requests = 0.0
-    private var tokens = 0.0
-    private var time = 0.0
-    private var settled: Seconds?
-
-    /// Seconds per prompt token; of the first requests alone until there are enough.
-    var perToken: Seconds? { self.settled ?? self.current }
-
-    private var current: Seconds? { self.tokens > 0 && self.time > 0 ? self.time / self.tokens : nil }
-
-    mutating func learn(_ window: LoadWindow, step: Seconds) {
-        guard let ttft = window.ttft, let begun = window.begun, let prompt = window.uncachedPrompt else { return }
-        self.requests += begun * window.length
-        self.tokens += prompt * window.length
-        self.time += begun * window.length * (ttft - step)
-        guard self.requests >= Self.enough, let current = self.current else { return }
-        self.settled = self.settled.map { $0 + (current < $0 ? 0.3 : 0.05) * (current - $0) } ?? current
-        (self.requests, self.tokens, self.time) = (0, 0, 0)
-    }
-}
-
-/// A moving average in which the first values count as much as they should.
-struct Average: Hashable, Sendable {
-    private var sum = 0.0
-    private var weight = 0.0
-
-    var value: Double { self.weight > 0 ? self.sum / self.weight : 0 }
-
-    mutating func add(_ sample: Double, over length: Seconds, memory: Seconds) {
-        let kept = Math.exp(-length / memory)
-        self.sum = self.sum * kept + sample * (1 - kept)
-        self.weight = self.weight * kept + (1 - kept)
     }
 }

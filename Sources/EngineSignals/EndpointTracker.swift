@@ -5,7 +5,7 @@ package struct EndpointTracker: Sendable {
     package let endpoint: EndpointAddress
     /// Failed scrapes since the last good one.
     package private(set) var failuresInARow = 0
-    /// The fault of the last scrape; `nil` after a good one.
+    /// The fault of the last scrape, or of the reading that it gave; `nil` after a good one.
     package private(set) var lastFault: ScrapeFault?
     /// The last good reading, however old.
     package private(set) var lastReading: EngineReading?
@@ -75,7 +75,7 @@ package struct EndpointTracker: Sendable {
     @discardableResult
     mutating func observe(_ reading: EngineReading, now: Seconds) -> LoadWindow? {
         self.failuresInARow = 0
-        self.lastFault = nil
+        self.lastFault = reading.fault
         self.lastReading = reading
         self.readAt = now
         let (restarts, upgrades) = (self.meter.restarts, self.meter.upgrades)

@@ -66,6 +66,12 @@ package struct EngineReading: Hashable, Sendable {
     /// ``LoRAAdapters/setHash(of:)`` of the adapters in use.
     package var loraSetHash: UInt64? { self.loraAdapters.map(LoRAAdapters.setHash(of:)) }
 
+    /// What is wrong with it as a reading of an endpoint's load; its other values are good all the same.
+    package var fault: ScrapeFault? {
+        let saysRunning = self[.running] != nil || self[.busyTime] != nil
+        return saysRunning && self[.waiting] != nil ? nil : .noLoad
+    }
+
     /// The size of the KV cache in tokens, over all ranks.
     package var kvTokens: Double? {
         if let tokens = self[.kvTokens] { return tokens }

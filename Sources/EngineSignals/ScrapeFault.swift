@@ -12,6 +12,8 @@ package enum ScrapeFault: Error, Hashable, Sendable, CustomStringConvertible {
     case unreadable(String)
     /// A page without the series of the engine that was expected, or of any engine that is known.
     case noKnownSeries
+    /// A page of a known engine that does not say how many requests run or wait: another version may name them anew.
+    case noLoad
 
     /// A short word for a metric's label: never the text of an error.
     package var code: String {
@@ -22,6 +24,7 @@ package enum ScrapeFault: Error, Hashable, Sendable, CustomStringConvertible {
         case .tooLarge: "too_large"
         case .unreadable: "unreadable"
         case .noKnownSeries: "no_known_series"
+        case .noLoad: "no_load"
         }
     }
 
@@ -33,6 +36,7 @@ package enum ScrapeFault: Error, Hashable, Sendable, CustomStringConvertible {
         case .tooLarge: "the answer is over the size limit"
         case .unreadable(let words): "not readable: \(words)"
         case .noKnownSeries: "no series of a known engine; check the engine and the metrics path in the settings"
+        case .noLoad: "no number of running or waiting requests; see isobar telemetry inspect for what is missing"
         }
     }
 }

@@ -176,7 +176,7 @@ struct InspectCommand: AsyncParsableCommand {
             case .timeout: "it hangs, or has too much to do; look at its log"
             case .status: "add the path of its metrics to the URL, or name the engine with --engine"
             case .tooLarge, .unreadable: "check that the address is a model server's"
-            case .noKnownSeries:
+            case .noKnownSeries, .noLoad:
                 profiles.count == 1
                     ? "is it another engine? --engine auto tells"
                     : "describe the engine in a YAML file for --engine; isobar help telemetry inspect shows one"

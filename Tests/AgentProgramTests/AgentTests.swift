@@ -250,6 +250,20 @@ struct AgentTests {
         #expect(self.agent.readiness().first?.problem?.contains(words) == true)
     }
 
+    @Test("counts a page that does not say what waits as a fault, and not as an idle engine")
+    func noLoad() throws {
+        var renamed = try self.page(running: 3)
+        renamed[.waiting] = nil
+        for _ in 0..<3 { self.agent.scraped(self.endpoints[0], .success(renamed)) }
+        #expect(self.agent.metrics().contains("isobar_agent_scrape_faults_total{reason=\"no_load\"} 3.0"))
+        let pool = self.agent.status().pools[0]
+        #expect(pool.state == "down" && pool.endpoints[0].running == nil)
+        #expect(pool.endpoints[0].fault?.hasPrefix("no number of running or waiting requests") == true)
+        #expect(self.agent.readiness().first?.problem?.contains("no number of running") == true)
+        self.agent.scraped(self.endpoints[0], .success(try self.page(running: 3)))
+        #expect(self.agent.status().pools[0].endpoints[0].fault == nil)
+    }
+
     @Test("counts restarts and upgrades of engines")
     func restarts() throws {
         self.agent.scraped(self.endpoints[0], .success(try self.page(running: 1)))

@@ -6,19 +6,22 @@ import TestKit
 
 @testable import EngineSignals
 
-/// One simulated engine under Poisson arrivals with the lengths of real conversations, read five times a second.
+/// One simulated engine under Poisson arrivals with the lengths of real conversations or given ones, read five times a
+/// second.
 struct EngineTrial {
+    typealias Length = (prompt: Int, output: Int)
+
     private(set) var now: Seconds = 0
     private var machine: EngineMachine
-    private let lengths: [(prompt: Int, output: Int)]
+    private let lengths: [Length]
     private let rate: Double
     private var nextArrival: Seconds = 0
     private var nextID: EngineRequestID = 0
     private var dice: SeededGenerator
 
-    init(_ profile: EngineProfile, rate: Double, seed: UInt64) throws {
+    init(_ profile: EngineProfile, rate: Double, seed: UInt64, lengths: [Length]? = nil) throws {
         self.machine = EngineMachine(profile: profile, reportsEveryToken: false)
-        self.lengths = try Self.conversationLengths()
+        self.lengths = try lengths ?? Self.conversationLengths()
         self.rate = rate
         self.dice = SeededGenerator(seed: seed)
     }
@@ -71,14 +74,14 @@ struct EngineTrial {
     )
 
     /// The throughput of a full engine: requests finished per second under a load that it cannot serve.
-    static func saturatedThroughput(_ profile: EngineProfile) throws -> Double {
-        var trial = try EngineTrial(profile, rate: 25, seed: 1)
+    static func saturatedThroughput(_ profile: EngineProfile, lengths: [Length]? = nil) throws -> Double {
+        var trial = try EngineTrial(profile, rate: 25, seed: 1, lengths: lengths)
         var finished: [Double] = []
         while trial.now < 600 { finished.append(try trial.next(after: 1)[.finished] ?? 0) }
         return (finished[finished.count - 1] - finished[finished.count / 4]) / 450
     }
 
-    private static func conversationLengths() throws -> [(prompt: Int, output: Int)] {
+    private static func conversationLengths() throws -> [Length] {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
         let trace = root.appending(path: "testenv/traces/azure2023_conv_2000.csv")

@@ -284,7 +284,25 @@ import Testing
         let frame = Self.publish(&agent, now: 20).frame
         let answer = FrameAcknowledgement(hub: Self.hubs[0], agent: AgentID(1), stamp: frame.header.stamp, echo: 20)
         _ = agent.receive(.relayed(answer), from: .agent(AgentID(4)), now: 20.2)
-        agent.adopt((20...27).map { Self.offer($0, reach: HubSet(bits: 0b11111)) }, now: 21)
-        #expect(agent.relays.count == 9 && agent.relays.contains(AgentID(4)))
+        agent.adopt((20...30).map { Self.offer($0, reach: HubSet(bits: 0b11111)) }, now: 21)
+        #expect(agent.relays == (20...30).map { AgentID($0) } + [AgentID(4)])
+        agent.adopt([Self.offer(40, reach: HubSet(bits: 0b11111))], now: 22)
+        #expect(agent.relays.count == 12 && agent.relays.contains(AgentID(4)), "a hub that knows one relay takes none")
+    }
+
+    @Test func `a pause while a relay's round trip was measured does not make frames old for as long as it is in use`() {
+        var agent = Self.agent(reaching: 0)
+        _ = agent.receive(.pong(sentAt: 12, reach: HubSet(bits: 1)), from: .agent(AgentID(2)), now: 20)
+        func age(of out: [Outgoing]) -> Seconds? {
+            for case .relay(let push) in out.filter({ $0.to == .agent(AgentID(2)) }).map(\.message) {
+                return push.carried.age
+            }
+            return nil
+        }
+        let (frame, out) = Self.publish(&agent, now: 21)
+        #expect(age(of: out) == 4)
+        let answer = FrameAcknowledgement(hub: Self.hubs[0], agent: AgentID(1), stamp: frame.header.stamp, echo: 21)
+        _ = agent.receive(.relayed(answer), from: .agent(AgentID(2)), now: 21.2)
+        #expect(age(of: Self.publish(&agent, now: 22).out).map { $0 < 0.11 } == true)
     }
 }

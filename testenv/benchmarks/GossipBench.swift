@@ -18,7 +18,7 @@ struct GossipBench: AsyncParsableCommand, Bench {
     static let name = "gossip"
     static let configuration = CommandConfiguration(
         commandName: "gossip",
-        abstract: "Agents that gossip with hubs: processor time, bytes and time of a change, also under a flood."
+        abstract: "Agents that gossip with hubs: processor time, bytes and time of a change; or a flood."
     )
 
     @Option(help: "The hubs' addresses, with commas.")
@@ -29,12 +29,14 @@ struct GossipBench: AsyncParsableCommand, Bench {
     var clusters = 25
     @Option(help: "Agents of each cluster.")
     var agents = 8
-    @Option(help: "Measured seconds, once every agent reaches every hub; with a flood at least so many.")
+    @Option(help: "Measured seconds, once every agent reaches every hub.")
     var seconds = 20.0
-    @Option(help: "Forged messages that a stolen certificate offers meanwhile; measured until all are offered.")
+    @Option(help: "What the hubs bear meanwhile, for the figures' names.")
+    var under = ""
+    @Option(help: "No honest agents: offer so many forged messages under the certificate of c-0.")
     var flood = 0
-    @Option(help: "Agents under the stolen certificate, a stream each.")
-    var floodStreams = 16
+    @Option(help: "Agents that bring the forged messages, a stream each.")
+    var floodStreams = 8
 
     /// Nothing takes longer, in seconds, unless it does not work.
     private static let patience = 120.0
@@ -54,6 +56,10 @@ struct GossipBench: AsyncParsableCommand, Bench {
             return try LinkCredentials(files: files, logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
         }
         let region = try RegionName("us-east")
+        if self.flood > 0 {
+            try await self.bringFlood(to: addresses, of: clusters, from: region, credentials[0])
+            return
+        }
         let fleet = try (0..<self.clusters * self.agents).map { place in
             try BenchAgent(
                 cluster: clusters[place % self.clusters],
@@ -63,39 +69,18 @@ struct GossipBench: AsyncParsableCommand, Bench {
                 credentials: credentials[place % self.clusters]
             )
         }
-        let offered = Offered()
         let figures = try await withThrowingTaskGroup(of: Void.self) { group in
             for credentials in credentials { group.addTask { try await credentials.run() } }
             for agent in fleet { group.addTask { try await agent.run() } }
             try await self.wait("agents that do not reach every hub") {
                 fleet.count { $0.hubsReached < addresses.count }
             }
-            if self.flood > 0 {
-                for stream in 0..<self.floodStreams {
-                    let attacker = try Attacker(
-                        number: stream,
-                        cluster: clusters[0],
-                        victim: clusters[1 % clusters.count],
-                        region: region,
-                        hub: addresses[stream % addresses.count],
-                        credentials: credentials[0]
-                    )
-                    let share = self.flood / self.floodStreams
-                    group.addTask { await attacker.run(messages: share, offered: offered) }
-                }
-                try await self.wait("forged messages until the first") { offered.count > 0 ? 0 : 1 }
-            } else {
-                try await Task.sleep(for: .seconds(2))
-            }
+            try await Task.sleep(for: .seconds(2))
             print("{\"phase\":\"measuring\"}")
             fflush(nil)
             let (before, began) = ((processorSeconds(), fleet.map(\.bytes).reduce(0, +)), monotonic())
             for agent in fleet { agent.begin() }
             try await Task.sleep(for: .seconds(self.seconds))
-            if self.flood > 0 {
-                let all = self.flood / self.floodStreams / 100 * 100 * self.floodStreams
-                try await self.wait("forged messages that the hubs did not read") { max(0, all - offered.count) }
-            }
             let after = (processorSeconds(), fleet.map(\.bytes).reduce(0, +))
             let elapsed = monotonic() - began
             let times = fleet.flatMap { $0.end() }.sorted()
@@ -108,11 +93,42 @@ struct GossipBench: AsyncParsableCommand, Bench {
                 processor: after.0 - before.0,
                 bytes: after.1 - before.1,
                 times: times,
-                offered: offered.count,
                 elapsed: elapsed
             )
         }
         self.report(figures)
+    }
+
+    private func bringFlood(
+        to hubs: [EndpointAddress],
+        of clusters: [ClusterName],
+        from region: RegionName,
+        _ credentials: LinkCredentials
+    ) async throws {
+        let offered = Offered()
+        let began = monotonic()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await credentials.run() }
+            for stream in 0..<self.floodStreams {
+                let attacker = try Attacker(
+                    number: stream,
+                    cluster: clusters[0],
+                    victim: clusters[1 % clusters.count],
+                    region: region,
+                    hub: hubs[stream % hubs.count],
+                    credentials: credentials
+                )
+                let share = self.flood / self.floodStreams
+                group.addTask { await attacker.run(messages: share, offered: offered) }
+            }
+            let all = self.flood / self.floodStreams / 100 * 100 * self.floodStreams
+            try await self.wait("forged messages that the hubs did not read") { max(0, all - offered.count) }
+            group.cancelAll()
+        }
+        self.report([
+            Figure(figure: "forged messages offered", value: Double(offered.count), unit: ""),
+            Figure(figure: "of them, a second", value: Double(offered.count) / (monotonic() - began), unit: "1/s"),
+        ])
     }
 
     /// Waits until nothing is left.
@@ -130,11 +146,10 @@ struct GossipBench: AsyncParsableCommand, Bench {
         processor: Double,
         bytes: UInt64,
         times: [Seconds],
-        offered: Int,
         elapsed: Seconds
     ) -> [Figure] {
         let all = Double(self.clusters * self.agents)
-        let with = self.flood > 0 ? ", under a flood" : ""
+        let with = self.under.isEmpty ? "" : ", under \(self.under)"
         func quantile(_ share: Double) -> Double {
             times.isEmpty ? -1 : times[min(times.count - 1, Int(share * Double(times.count)))] * 1_000
         }
@@ -151,21 +166,17 @@ struct GossipBench: AsyncParsableCommand, Bench {
                 unit: "%"
             ),
         ]
-        if self.flood > 0 {
-            figures.append(Figure(figure: "forged messages offered", value: Double(offered), unit: ""))
-        } else {
-            let perSecond = all * elapsed
-            figures.append(
-                Figure(
-                    figure: "processor time of an agent's gossip",
-                    value: processor / perSecond * 1_000,
-                    unit: "ms/s"
-                )
+        let perSecond = all * elapsed
+        figures.append(
+            Figure(
+                figure: "processor time of an agent's gossip\(with)",
+                value: processor / perSecond * 1_000,
+                unit: "ms/s"
             )
-            figures.append(
-                Figure(figure: "messages of an agent, both ways", value: Double(bytes) / perSecond, unit: "B/s")
-            )
-        }
+        )
+        figures.append(
+            Figure(figure: "messages of an agent, both ways\(with)", value: Double(bytes) / perSecond, unit: "B/s")
+        )
         return figures
     }
 }

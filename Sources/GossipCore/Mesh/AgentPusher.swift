@@ -243,6 +243,7 @@ package struct AgentPusher: Sendable {
             self.adopt(answer.relays, now: now)
             if let index = self.candidates.firstIndex(where: { $0.offer.agent == relay }) {
                 self.candidates[index].answer(now: now)
+                self.candidates[index].roundTrip.bound(now - answer.echo)
             }
             self.acknowledge(answer.stamp)
         case (.refuse(let refusal), .agent(let relay)):
@@ -280,7 +281,8 @@ package struct AgentPusher: Sendable {
         if self.acknowledged == newest.header.stamp { self.overdueAt = .infinity }
     }
 
-    /// Takes the relays that a hub names; what was measured of those known before stays, and so do those that work.
+    /// Takes the relays that a hub names; what was measured of those known before stays, and as many of the others as
+    /// there is room for, those that work first.
     package mutating func adopt(_ offers: [RelayOffer], now: Seconds) {
         guard !offers.isEmpty else { return }
         let named = offers.prefix(Self.candidatesMax).filter { $0.agent != self.agent }.map { offer in
@@ -290,9 +292,9 @@ package struct AgentPusher: Sendable {
             known.offer = offer
             return known
         }
-        let kept = self.candidates.filter { candidate in
-            self.isProven(candidate, now: now) && !named.contains { $0.offer.agent == candidate.offer.agent }
-        }
+        let others = self.candidates.filter { known in !named.contains { $0.offer.agent == known.offer.agent } }
+        let proven = others.filter { self.isProven($0, now: now) }
+        let kept = proven + others.filter { !self.isProven($0, now: now) }
         self.candidates = named + kept.prefix(Self.candidatesMax - named.count)
     }
 

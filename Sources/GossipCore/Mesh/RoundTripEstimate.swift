@@ -37,6 +37,16 @@ package struct RoundTripEstimate: Hashable, Sendable {
         self.least = min(self.least, roundTrip)
     }
 
+    /// Takes the time of a longer way that leads over this link: the link's own round trip is no longer.
+    ///
+    /// One measurement may be far too long, since one end stood still or its clock was set; where the next is long in
+    /// coming, this mends it.
+    mutating func bound(_ roundTrip: Seconds) {
+        guard roundTrip >= 0, let smooth = self.smooth else { return }
+        self.smooth = min(smooth, roundTrip)
+        self.least = min(self.least, roundTrip)
+    }
+
     /// The least round trip of the last minute or two, in seconds.
     package var minimum: Seconds? {
         let minimum = min(self.least, self.leastBefore)

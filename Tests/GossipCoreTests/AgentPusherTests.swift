@@ -290,7 +290,7 @@ import Testing
         #expect(agent.relays.count == 12 && agent.relays.contains(AgentID(4)), "a hub that knows one relay takes none")
     }
 
-    @Test func `a pause while a relay's round trip was measured does not make frames old for as long as it is in use`() {
+    @Test func `a pause while a relay's round trip was measured does not make every later frame old`() {
         var agent = Self.agent(reaching: 0)
         _ = agent.receive(.pong(sentAt: 12, reach: HubSet(bits: 1)), from: .agent(AgentID(2)), now: 20)
         func age(of out: [Outgoing]) -> Seconds? {

@@ -101,11 +101,11 @@ struct FanoutServer: AsyncParsableCommand {
                     ])
                 case "memory":
                     Self.say(["rss": Self.residentBytes()])
-                default:
-                    group.cancelAll()
-                    return
+                default: break
                 }
             }
+            // Whoever started it is done.
+            group.cancelAll()
         }
     }
 

@@ -69,7 +69,7 @@ chaos: build  ## Break a whole fleet at random, under load, and check it (root):
 	python3 testenv/chaos $(ISOBAR) $(ISOBAR)-bench $(if $(CHAOS_MINUTES),--minutes $(CHAOS_MINUTES),--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(BLACKOUT),--blackout $(BLACKOUT)) $(CHAOS_OPTIONS)
 
-bench: $(addprefix bench-,pick solver telemetry agent seal gossip hub fanout store)  ## Run every benchmark
+bench: $(addprefix bench-,pick solver telemetry agent seal gossip hub path fanout store)  ## Run every benchmark
 
 bench-gossip: build  ## 200 agents and three hubs over mutual TLS: processor, bytes, time of a change, and a flood
 	$(RELEASE) --product isobar-bench

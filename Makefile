@@ -2,7 +2,7 @@
 SWIFT       ?= swift
 JOBS        ?= 2
 CONFIG      ?= release
-# A release binary carries Swift's libraries: it runs where no Swift is installed, and calls into them cost a third less.
+# A release binary carries Swift's libraries: it runs where no Swift is installed, and calls into them cost less.
 RELEASE     := $(SWIFT) build -j $(JOBS) -c release --static-swift-stdlib --scratch-path .build-release
 BUILD       := $(if $(filter release,$(CONFIG)),$(RELEASE),$(SWIFT) build -j $(JOBS) -c $(CONFIG) --scratch-path .build)
 ISOBAR      := .build$(if $(filter release,$(CONFIG)),-release)/$(CONFIG)/isobar
@@ -125,8 +125,8 @@ bench-telemetry: $(PYTHON) $(COUNTER)  ## Measure the reader of metrics pages, o
 gossip-seeds: build  ## Hold the gossip to its invariants under random faults: SEEDS=10000 FIRST_SEED=1
 	$(ISOBAR) simulate gossip-seeds --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
-bench-report:  ## Run every benchmark and rewrite docs/benchmarks.md
-	testenv/bench-report
+bench-report:  ## Run every benchmark, or ONLY=hub, and rewrite docs/benchmarks.md
+	testenv/bench-report $(ONLY)
 
 e2e-clients: build  ## The OpenAI Python client and aiperf, unchanged (installs them into E2E_VENV)
 	testenv/e2e-clients $(ISOBAR)

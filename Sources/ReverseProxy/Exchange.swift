@@ -12,7 +12,7 @@ import NIOHTTP1
 struct Exchange {
     struct Limits: Hashable {
         var tries: Int
-        var targets = 8
+        var targets = Int.max
         var replay: Int
         var discard: Int
         var peek = 0

@@ -155,7 +155,8 @@ package struct AgentRegistration: Hashable, Sendable {
 /// A hub's end: the keys of every agent and incarnation, all of one secret that the hub replicas share.
 ///
 /// What an agent is given is HKDF-SHA256 (RFC 5869) of the secret over the cluster, the agent and the incarnation; the key
-/// of its frames is HKDF-SHA256 of that over the salt that they carry. So every replica opens every frame, nothing is kept for an agent, and an agent that has one key can compute no other.
+/// of its frames is HKDF-SHA256 of that over the salt that they carry. So every replica opens every frame, nothing is kept
+/// for an agent, and an agent that has one key can compute no other.
 package struct FrameKeys: Sendable {
     static let keyLength = 32
     /// Bytes of the secret.

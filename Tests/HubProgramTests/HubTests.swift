@@ -215,31 +215,13 @@ struct StoredStateTests {
 }
 
 /// Counts the commits, which take a moment.
-private final class CountingStore: StateStore {
-    private let store = MemoryStore()
+private final class CountingStore: StoreDouble {
+    let store = MemoryStore()
     let commits = Mutex(0)
 
-    func get(_ key: String) async throws(StoreError) -> StoreEntry? { try await self.store.get(key) }
-    func read(prefix: String) async throws(StoreError) -> StoreListing { try await self.store.read(prefix: prefix) }
     func commit(_ transaction: StoreTransaction) async throws(StoreError) -> CommitOutcome {
         self.commits.withLock { $0 += 1 }
         await Task.yield()
         return try await self.store.commit(transaction)
     }
-    func watch(
-        prefix: String,
-        after revision: Int64,
-        _ take: @escaping @Sendable (StoreBatch) async -> Void
-    ) async throws(StoreError) {
-        try await self.store.watch(prefix: prefix, after: revision, take)
-    }
-    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
-        try await self.store.grantLease(timeToLive: timeToLive)
-    }
-    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
-        try await self.store.renewLease(lease)
-    }
-    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
-    func health() async -> StoreHealth { await self.store.health() }
-    func run() async { await self.store.run() }
 }

@@ -8,8 +8,8 @@ import Testing
 @testable import HubProgram
 
 /// A store that answers the first question for the plan, and leaves whoever asks again waiting until it is cancelled.
-private final class SlowStore: StateStore {
-    private let store = MemoryStore()
+private final class SlowStore: StoreDouble {
+    let store = MemoryStore()
     private let asked = Mutex(0)
 
     var isAskedAgain: Bool { self.asked.withLock { $0 > 1 } }
@@ -24,34 +24,6 @@ private final class SlowStore: StateStore {
         for await _ in AsyncStream.makeStream(of: Never.self).stream {}
         throw StoreError(operation: "get", reason: "cancelled")
     }
-
-    func read(prefix: String) async throws(StoreError) -> StoreListing { try await self.store.read(prefix: prefix) }
-
-    func commit(_ transaction: StoreTransaction) async throws(StoreError) -> CommitOutcome {
-        try await self.store.commit(transaction)
-    }
-
-    func watch(
-        prefix: String,
-        after revision: Int64,
-        _ take: @escaping @Sendable (StoreBatch) async -> Void
-    ) async throws(StoreError) {
-        try await self.store.watch(prefix: prefix, after: revision, take)
-    }
-
-    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
-        try await self.store.grantLease(timeToLive: timeToLive)
-    }
-
-    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
-        try await self.store.renewLease(lease)
-    }
-
-    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
-
-    func health() async -> StoreHealth { await self.store.health() }
-
-    func run() async { await self.store.run() }
 }
 
 @Suite("The loop that plans")

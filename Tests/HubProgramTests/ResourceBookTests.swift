@@ -148,14 +148,14 @@ struct ResourceBookTests {
 }
 
 /// A store that loses the answer of its first commit, which happens only so many calls later, if it still can.
-private final class LateStore: StateStore {
+private final class LateStore: StoreDouble {
     private struct State {
         var pending: StoreTransaction?
         var isFirst = true
         var callsLeft: Int
     }
 
-    private let store: MemoryStore
+    let store: MemoryStore
     private let state: Mutex<State>
 
     init(_ store: MemoryStore, after calls: Int) {
@@ -192,26 +192,6 @@ private final class LateStore: StateStore {
         try await self.call()
         return try await self.store.commit(transaction)
     }
-
-    func watch(
-        prefix: String,
-        after revision: Int64,
-        _ take: @escaping @Sendable (StoreBatch) async -> Void
-    ) async throws(StoreError) {
-        try await self.store.watch(prefix: prefix, after: revision, take)
-    }
-
-    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
-        try await self.store.grantLease(timeToLive: timeToLive)
-    }
-
-    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
-        try await self.store.renewLease(lease)
-    }
-
-    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
-    func health() async -> StoreHealth { await self.store.health() }
-    func run() async { await self.store.run() }
 }
 
 @Suite("Restoring")

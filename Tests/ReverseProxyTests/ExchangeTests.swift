@@ -15,6 +15,7 @@ import Testing
         isOld: Bool = false,
         headers: Fields = ["content-length": "4"],
         tries: Int = 3,
+        targets: Int = 8,
         replay: Int = 8,
         discard: Int = 8
     ) throws -> Exchange {
@@ -22,7 +23,11 @@ import Testing
         headers.add("host", "test")
         let head = RequestHead(method: method, uri: "/", isOld: isOld, headers: headers)
         let admitted = try HeaderRules.admit(head, client: nil, viaName: "isobar")
-        return Exchange(admitted, id: 7, limits: .init(tries: tries, replay: replay, discard: discard))
+        return Exchange(
+            admitted,
+            id: 7,
+            limits: .init(tries: tries, targets: targets, replay: replay, discard: discard)
+        )
     }
 
     func later(_ seconds: Seconds) -> NIODeadline { self.start + .seconds(seconds) }

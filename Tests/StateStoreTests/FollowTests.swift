@@ -4,8 +4,8 @@ import TestKit
 import Testing
 
 /// A store whose watches lose everything: each ends as it is told to, or hears nothing.
-private final class DeafStore: StateStore {
-    private let store = MemoryStore()
+private final class DeafStore: StoreDouble {
+    let store = MemoryStore()
     private let ends: Mutex<[StoreError.Kind]>
     private let readings = Mutex(0)
 
@@ -13,15 +13,9 @@ private final class DeafStore: StateStore {
 
     var timesRead: Int { self.readings.withLock { $0 } }
 
-    func get(_ key: String) async throws(StoreError) -> StoreEntry? { try await self.store.get(key) }
-
     func read(prefix: String) async throws(StoreError) -> StoreListing {
         self.readings.withLock { $0 += 1 }
         return try await self.store.read(prefix: prefix)
-    }
-
-    func commit(_ transaction: StoreTransaction) async throws(StoreError) -> CommitOutcome {
-        try await self.store.commit(transaction)
     }
 
     func watch(
@@ -34,20 +28,6 @@ private final class DeafStore: StateStore {
         }
         for await _ in AsyncStream.makeStream(of: Never.self).stream {}
     }
-
-    func grantLease(timeToLive: Duration) async throws(StoreError) -> StoreLease {
-        try await self.store.grantLease(timeToLive: timeToLive)
-    }
-
-    func renewLease(_ lease: StoreLease.ID) async throws(StoreError) -> StoreLease? {
-        try await self.store.renewLease(lease)
-    }
-
-    func endLease(_ lease: StoreLease.ID) async throws(StoreError) { try await self.store.endLease(lease) }
-
-    func health() async -> StoreHealth { await self.store.health() }
-
-    func run() async { await self.store.run() }
 }
 
 @Suite("Who follows a store")

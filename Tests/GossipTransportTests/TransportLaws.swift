@@ -78,6 +78,8 @@ enum TransportLaws {
         _ = try await Self.read("its answer", from: world.agent) {
             $0.contains(.heard(Self.east, .pong(sentAt: 5, reach: HubSet(bits: 3))))
         }
+        // Which of the two hubs the agent meets first is open, and what is sent before is sent to nobody.
+        _ = try await Self.read("the other hub meets the agent", from: world.west, until: Self.meets(Self.agent))
         world.west.send(.ping(sentAt: 6), to: Self.agent, at: nil)
         let heard = try await Self.read("the other hub", from: world.agent) { !Self.pings($0, from: Self.west).isEmpty }
         #expect(Self.pings(heard, from: Self.east).isEmpty)

@@ -3,17 +3,10 @@
 Every process ends with the script that started it (`--exit-with-parent`), is killed by its own id and by nothing else,
 and writes its log into the fleet's folder.
 """
-import json, os, re, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import json, os, re, signal, subprocess, sys, tempfile, time, urllib.error, urllib.request
+from ports import free_ports
 
 MODEL = "llama"
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held: one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held: one.close()
-    return ports
 
 
 def fetch(url, timeout=10):

@@ -59,6 +59,8 @@ struct CapacityEstimate: Sendable {
 
     /// The shortest mean time between tokens seen, which drifts up slowly so that a fluke is forgotten.
     private var shortestITL: Seconds?
+    /// Tokens of context that the batch held then.
+    private var shortestContext = 0.0
     private var unloaded = UnloadedPromptTime()
     private var kvUse = KVUse()
     private var queues: [Bool] = []
@@ -108,7 +110,11 @@ struct CapacityEstimate: Sendable {
             // Nothing fades in a quiet time: what the engine can do, it can still do after an idle night.
             self.windows += 1
             self.greatestThroughput = max(self.greatestThroughput * 0.999, self.finished.value)
-            if let itl = window.itl { self.shortestITL = self.shortestITL.map { min($0 * 1.0005, itl) } ?? itl }
+            if let itl = window.itl {
+                let drifted = self.shortestITL.map { $0 * 1.0005 } ?? .infinity
+                self.shortestITL = min(drifted, itl)
+                if itl <= drifted { self.shortestContext = self.context(in: window) }
+            }
             self.kvUse.add(window, residence: self.residence)
             self.steps.addPlain(window, context: self.context(in: window))
         }
@@ -132,7 +138,7 @@ struct CapacityEstimate: Sendable {
         var capacity = model.throughput(
             running: self.seats,
             lengthIn: self.lengthIn,
-            lengthOut: lengthOut,
+            lengthOut: lengthOut * self.mix.caution,
             context: self.contextPerRequest
         )
         if self.settings.learnsFromSaturation, self.isFull, let measured = self.saturatedThroughput {
@@ -215,7 +221,7 @@ struct CapacityEstimate: Sendable {
             }
         self.steps.fit(
             expected: StepModel(
-                weights: step,
+                weights: max(step - context * self.shortestContext, 0.5 * step),
                 token: prompts.map { $0.time / $0.tokens } ?? step / Self.tokensPerReading,
                 context: context
             ),

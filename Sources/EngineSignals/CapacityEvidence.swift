@@ -31,12 +31,18 @@ struct Mix {
     /// Generated tokens, and the answers that they make.
     var generated = 0.0
     var answers = 0.0
+
+    /// By how much to take the mean answer as longer, where what is wanted is one over it.
+    ///
+    /// One over the mean of `k` lengths is on average too much by `v²/k`, to the first order, where `v` is their
+    /// deviation over their mean: about 1 for answers.
+    var caution: Double { 1 + 1 / max(self.answers, 1) }
 }
 
 /// How much of the KV cache running requests take.
 struct KVUse {
     /// After so many times an average request's stay, the ages of those that run have settled.
-    static let residences = 4.0
+    static let residences = 24.0
     private static let memory: (least: Seconds, most: Seconds) = (33, 300)
 
     private var use = 0.0

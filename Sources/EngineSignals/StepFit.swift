@@ -9,7 +9,7 @@ import FleetModel
 /// - the time from a request's first step to its first token, which computes its prompt.
 struct StepFit: Sendable {
     /// How firmly `w`, `c` and `κ` are held to what is expected of them, where a second of evidence has the weight 1.
-    private static let firmness = SIMD3(0.5, 0.3, 0.4)
+    private static let firmness = SIMD3(0.5, 0.3, 0.25)
     /// More requests than these say no more of a prompt's time.
     private static let mostRequests = 20.0
     /// How many times a fit goes between the coefficients and the regimes of steps, which depend on each other.

@@ -1,5 +1,6 @@
 import FleetModel
 import FleetPlanning
+import GossipCore
 import Leadership
 import Logging
 import Observability
@@ -13,8 +14,10 @@ import WireProtocol
 ///
 /// What is announced is in the store first: no gateway ever holds a plan that the store forgets.
 struct PlanLoop: Service {
-    /// Alarms come in bursts, and every plan costs a synced write.
+    /// From the beginning of one plan to that of the next: alarms come in bursts, and every plan costs a synced write.
     static let shortestPause: Seconds = 0.1
+    /// Plans that may wait to be written to the history, which no plan waits for; the oldest makes room.
+    static let historyBehind = 8
 
     let hub: Hub
     let store: any StateStore
@@ -28,7 +31,12 @@ struct PlanLoop: Service {
                 group.addTask { await self.beat() }
                 group.addTask { await self.follow() }
                 group.addTask { await self.desk.follow() }
-                try await self.plan()
+                let (accepted, history) = AsyncStream.makeStream(
+                    of: HubDesk.Accepted.self,
+                    bufferingPolicy: .bufferingNewest(Self.historyBehind)
+                )
+                group.addTask { for await generation in accepted { await self.desk.keep(generation) } }
+                try await self.plan(history)
                 group.cancelAll()
             }
         }
@@ -93,10 +101,10 @@ struct PlanLoop: Service {
         self.hub.logger.error("plan failed", metadata: ["reason": "\(error)"])
     }
 
-    /// Plans for as long as this replica leads.
+    /// Plans for as long as this replica leads, and hands what is in force to the history.
     ///
     /// - Throws: ``StoreError`` when another process has taken the store.
-    private func plan() async throws {
+    private func plan(_ history: AsyncStream<HubDesk.Accepted>.Continuation) async throws {
         var record: PlanRecord?
         var backoff = Backoff(first: Self.shortestPause)
         var dice = SystemRandomNumberGenerator()
@@ -106,8 +114,13 @@ struct PlanLoop: Service {
                 self.hub.confirm()
                 continue
             }
+            let next = self.hub.clock.now + Self.shortestPause
             do {
-                try await self.plan(cause, term, &record)
+                if let accepted = try await self.plan(cause, term, &record),
+                    case .dropped = history.yield(accepted)
+                {
+                    self.hub.withState { $0.counts.plansNotKept += 1 }
+                }
                 backoff.reset()
             } catch let error as StoreError where error.kind == .taken {
                 throw error
@@ -121,12 +134,18 @@ struct PlanLoop: Service {
                 try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
                 self.hub.wantPlan(cause)
             }
-            try? await Task.sleep(for: .seconds(Self.shortestPause))
+            try? await Task.sleep(for: .seconds(max(0, next - self.hub.clock.now)))
         }
     }
 
     /// One plan.
-    private func plan(_ cause: String, _ term: UInt64, _ record: inout PlanRecord?) async throws {
+    ///
+    /// - Returns: What the history is to keep; `nil` when there was nothing to plan.
+    private func plan(
+        _ cause: String,
+        _ term: UInt64,
+        _ record: inout PlanRecord?
+    ) async throws -> HubDesk.Accepted? {
         if record?.term != term {
             let (opened, plan) = try await PlanRecord.open(self.store, term: term)
             let now = self.hub.clock.now
@@ -136,13 +155,13 @@ struct PlanLoop: Service {
             }
             record = opened
         }
-        guard var open = record else { return }
+        guard var open = record else { return nil }
         let now = self.hub.clock.now
         let (version, parent) = (open.chain.next, open.chain.head)
         let made = self.hub.withState { $0.mind.generation(version: version, parent: parent, now: now) }
         guard let made else {
             self.hub.confirm()
-            return
+            return nil
         }
         let plan = made.plan
         let took = self.hub.clock.now - now
@@ -160,13 +179,20 @@ struct PlanLoop: Service {
         }
         let stored = self.hub.clock.now - now - took
         try self.hub.adopt(plan, encoded)
-        self.hub.withState { state in
+        let accepted = self.hub.withState { state in
             state.planFault = nil
             state.storeWrite = stored
             state.overflow = Dictionary(zip(plan.pools.map(\.pool), made.overflow)) { $1 }
             state.counts.planned(took: took)
+            return HubDesk.Accepted(
+                generation: made,
+                encoded: encoded,
+                cause: cause,
+                change: state.resourceChange,
+                oldestDigest: state.mind.digests.views(now: now).map(\.age).max() ?? 0,
+                at: now
+            )
         }
-        await self.desk.keep(made, encoded, cause: cause)
         self.hub.logger.debug(
             "plan accepted",
             metadata: [
@@ -175,5 +201,6 @@ struct PlanLoop: Service {
                     "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
             ]
         )
+        return accepted
     }
 }

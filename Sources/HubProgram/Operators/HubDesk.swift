@@ -71,20 +71,28 @@ struct HubDesk: OperatorDesk {
         }
     }
 
+    /// A plan in force, and what the history tells of how it came about.
+    struct Accepted: Sendable {
+        let generation: HubMind.Generation
+        let encoded: EncodedPlan
+        let cause: String
+        /// The number of the resources' change that it was made with.
+        let change: UInt64
+        /// The age of the oldest digest that it was made of.
+        let oldestDigest: Seconds
+        let at: Seconds
+    }
+
     /// Keeps an accepted plan; the plan is in force whether this succeeds or not.
-    func keep(_ generation: HubMind.Generation, _ encoded: EncodedPlan, cause: String) async {
-        let now = self.hub.clock.now
-        let (change, oldest) = self.hub.withState { state in
-            (state.resourceChange, state.mind.digests.views(now: now).map(\.age).max() ?? 0)
-        }
+    func keep(_ accepted: Accepted) async {
         do {
             let isKept = try await self.history.keep(
-                generation,
-                encoded,
-                cause: cause,
-                change: change,
-                oldestDigest: oldest,
-                now: now
+                accepted.generation,
+                accepted.encoded,
+                cause: accepted.cause,
+                change: accepted.change,
+                oldestDigest: accepted.oldestDigest,
+                now: accepted.at
             )
             if !isKept { self.hub.withState { $0.counts.plansNotKept += 1 } }
         } catch {

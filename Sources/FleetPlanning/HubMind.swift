@@ -81,8 +81,7 @@ package struct HubMind: Sendable {
 
     /// ``plan(version:parent:now:)``, with what the plan was made from.
     package mutating func generation(version: PlanVersion, parent: PlanVersion?, now: Seconds) -> Generation? {
-        _ = self.digests.forgetSilent(now: now)
-        self.demand.forgetSilent(now: now)
+        self.forgetSilent(now: now)
         let views = self.digests.views(now: now)
         let heard = Set(views.flatMap { $0.frame.digests.map(\.pool) })
         let pools = (self.plansDeclaredOnly ? heard.intersection(self.settings.pools) : heard).sorted()
@@ -116,6 +115,15 @@ package struct HubMind: Sendable {
         }
         return next
     }
+
+    /// Lets go of agents and gateways that have been silent for long.
+    package mutating func forgetSilent(now: Seconds) {
+        _ = self.digests.forgetSilent(now: now)
+        self.demand.forgetSilent(now: now)
+    }
+
+    /// Goes on from where a copy of this mind has come by making a plan, while this one went on hearing.
+    package mutating func goOn(from planner: HubMind) { self.memory = planner.memory }
 
     /// One cluster of one pool, as its last frame shows it.
     private struct Member {

@@ -28,6 +28,8 @@ final class Hub: Sendable {
         var mind = HubMind()
         var gateways: [GatewayName: GatewayStanding] = [:]
         var plan: Plan?
+        /// What this replica made last, while it leads; it may not stand in the store yet, or never.
+        var made: (plan: Plan, encoded: EncodedPlan)?
         var plannedAt: Seconds = 0
         var announced = AnnouncedPlans()
         /// Refuses to go back, whatever order plans come in.

@@ -85,12 +85,18 @@ struct PlanLoop: Service {
         await self.store.follow(prefix: PlanRecord.planKey) { listing in
             guard let entry = listing.entries.first(where: { $0.key == PlanRecord.planKey }) else { return }
             do {
-                let (plan, encoded) = try PlanRecord.read(entry)
+                let (plan, encoded) = try self.made(entry) ?? PlanRecord.read(entry)
                 try self.hub.adopt(plan, encoded)
             } catch {
                 self.failed(error)
             }
         }
+    }
+
+    /// The plan that this replica itself made last, if that is what an entry holds: it need not be read again.
+    private func made(_ entry: StoreEntry) throws -> (plan: Plan, encoded: EncodedPlan)? {
+        guard let made = self.hub.withState({ $0.made }), try made.encoded.bytes() == entry.value else { return nil }
+        return made
     }
 
     private func failed(_ error: any Error) {
@@ -158,14 +164,20 @@ struct PlanLoop: Service {
         guard var open = record else { return nil }
         let now = self.hub.clock.now
         let (version, parent) = (open.chain.next, open.chain.head)
-        let made = self.hub.withState { $0.mind.generation(version: version, parent: parent, now: now) }
-        guard let made else {
+        // On a copy: digests and acknowledgements come in meanwhile, and must not wait for the solver.
+        var (mind, change) = self.hub.withState { state in
+            state.mind.forgetSilent(now: now)
+            return (state.mind, state.resourceChange)
+        }
+        guard let made = mind.generation(version: version, parent: parent, now: now) else {
             self.hub.confirm()
             return nil
         }
+        self.hub.withState { $0.mind.goOn(from: mind) }
         let plan = made.plan
         let took = self.hub.clock.now - now
         let encoded = try EncodedPlan(plan)
+        self.hub.withState { $0.made = (plan, encoded) }
         switch try await open.accept(encoded) {
         case .committed:
             record = open
@@ -179,28 +191,28 @@ struct PlanLoop: Service {
         }
         let stored = self.hub.clock.now - now - took
         try self.hub.adopt(plan, encoded)
-        let accepted = self.hub.withState { state in
+        self.hub.withState { state in
             state.planFault = nil
             state.storeWrite = stored
             state.overflow = Dictionary(zip(plan.pools.map(\.pool), made.overflow)) { $1 }
             state.counts.planned(took: took)
-            return HubDesk.Accepted(
-                generation: made,
-                encoded: encoded,
-                cause: cause,
-                change: state.resourceChange,
-                oldestDigest: state.mind.digests.views(now: now).map(\.age).max() ?? 0,
-                at: now
-            )
         }
         self.hub.logger.debug(
             "plan accepted",
             metadata: [
                 "plan": "\(version)", "cause": "\(cause)",
+                "madeInMs": "\(Int(1_000 * took))", "storedInMs": "\(Int(1_000 * stored))",
                 "frames":
                     "\(Set(plan.pools.flatMap { $0.clusters.map(\.frame.description) }).sorted().joined(separator: " "))",
             ]
         )
-        return accepted
+        return HubDesk.Accepted(
+            generation: made,
+            encoded: encoded,
+            cause: cause,
+            change: change,
+            oldestDigest: mind.digests.views(now: now).map(\.age).max() ?? 0,
+            at: now
+        )
     }
 }

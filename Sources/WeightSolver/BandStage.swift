@@ -123,20 +123,21 @@ struct BandStage {
     ) -> Floors {
         var floors = Floors()
         guard floor > 0, budget > 0 else { return floors }
-        let sites = survey.siteCount
+        let row = source * survey.siteCount
         let local = survey.localSites[source]
         var count = (local: 0, remote: 0)
-        while true {
-            var next = Double.infinity
-            for site in 0..<sites where openInSite[site] > 0 {
-                let way = survey.distance[source * sites + site]
-                if way > floors.reach, way < next { next = way }
-            }
+        var place = row
+        while place < row + survey.siteCount {
+            let next = survey.distance[row + survey.nearest[place]]
             guard next < .infinity else { break }
+            // Sites that are equally far stand or fall together.
             var wider = count
-            for site in 0..<sites where survey.distance[source * sites + site] == next {
+            while place < row + survey.siteCount, survey.distance[row + survey.nearest[place]] == next {
+                let site = survey.nearest[place]
                 if local.contains(site) { wider.local += openInSite[site] } else { wider.remote += openInSite[site] }
+                place += 1
             }
+            guard wider != count else { continue }
             let isWithin = Double(wider.local + wider.remote) * floor <= budget * (1 + 1e-9)
             guard isWithin || count == (0, 0) else { break }
             count = wider

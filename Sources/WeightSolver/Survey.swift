@@ -43,6 +43,8 @@ struct Survey: Sendable {
     var localSites: [Range<Int>] = []
     /// Source × site, in seconds; infinite where there is no way.
     var distance: [Double] = []
+    /// The sites in the order of their distance, source after source.
+    var nearest: [Int] = []
     /// Requests per second by source.
     var demand: ByBand<[Double]>
     /// What was not a number where one is needed, in words.
@@ -192,6 +194,8 @@ struct Survey: Sendable {
                 self.distance.removeSubrange(rowStart...)
                 measure(sparingFullCaches: false)
             }
+            self.nearest += self.distance[rowStart...].indices
+                .sorted { (self.distance[$0], $0) < (self.distance[$1], $1) }.map { $0 - rowStart }
         }
     }
 

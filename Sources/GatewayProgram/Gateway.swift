@@ -204,7 +204,7 @@ extension Gateway: PlanReceiver {
         self.state.withLock { $0.router.confirm(now: now) }
     }
 
-    func lost(hub: EndpointAddress, reason: String, retryIn: Seconds) {
+    func lost(hub: EndpointAddress, reason: String) {
         self.logger.warning("hub stream lost", metadata: ["hub": "\(hub)", "reason": "\(reason)"])
     }
 }

@@ -46,11 +46,10 @@ struct GatewayLoop: Service {
         var backoff = Backoff()
         var dice = SystemRandomNumberGenerator()
         while !Task.isCancelled {
-            let pause = backoff.pause(using: &dice)
             let hub = self.hubs[seats.hub(of: seat)]
-            if await self.subscriber(hub).attend(retryIn: pause) { backoff.reset() }
+            if await self.subscriber(hub).attend() { backoff.reset() }
             seats.move(seat)
-            try? await Task.sleep(for: .seconds(pause))
+            try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
         }
     }
 
@@ -81,7 +80,7 @@ struct GatewayLoop: Service {
                 case .refused(let error):
                     gateway.withState { $0.counts.samplesRefused += 1 }
                     gateway.logger.warning("samples refused", metadata: ["reason": "\(error)"])
-                case .lost(let reason, _):
+                case .lost(let reason):
                     gateway.logger.warning(
                         "agent stream lost",
                         metadata: ["agent": "\(agent.address)", "reason": "\(reason)"]

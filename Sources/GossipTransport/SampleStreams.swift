@@ -31,8 +31,8 @@ package enum WatcherEvent: Sendable {
     case batch(SampleBatch)
     /// A message could not be read; it was dropped and the stream goes on.
     case refused(WireError)
-    /// The stream ended; it is made anew after the pause, in seconds.
-    case lost(reason: String, retryIn: Seconds)
+    /// The stream ended; another one is made after a pause.
+    case lost(reason: String)
 }
 
 /// A gateway's end of its stream from one agent.
@@ -70,10 +70,11 @@ package struct SampleWatcher<Transport: ClientTransport>: Sendable {
         var request = Isobar_V1_WatchSamples()
         request.gateway = self.gateway.text
         while !Task.isCancelled {
-            let pause = backoff.pause(using: &dice)
+            let isHeard = Once()
             do {
                 try await self.client.watch(request) { response in
                     for try await message in response.messages {
+                        isHeard.happens()
                         do throws(WireError) {
                             let batch = try message.model(now: self.now())
                             guard self.mayShow(batch.cluster) else {
@@ -85,13 +86,14 @@ package struct SampleWatcher<Transport: ClientTransport>: Sendable {
                         }
                     }
                 }
-                self.onEvent(.lost(reason: "the agent ended the stream", retryIn: pause))
-                backoff.reset()
+                self.onEvent(.lost(reason: "the agent ended the stream"))
             } catch {
                 if Task.isCancelled { return }
-                self.onEvent(.lost(reason: "\(error)", retryIn: pause))
+                self.onEvent(.lost(reason: "\(error)"))
             }
-            try? await Task.sleep(for: .seconds(pause))
+            // An agent that has spoken is no reason to wait long.
+            if isHeard.happened { backoff.reset() }
+            try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
         }
     }
 }

@@ -20,8 +20,8 @@ package protocol PlanReceiver: Sendable {
     /// A delta did not fit, and the body was asked for.
     func unfit(_ reason: String)
 
-    /// The stream to one hub replica ended; it is made anew after the pause, in seconds.
-    func lost(hub: EndpointAddress, reason: String, retryIn: Seconds)
+    /// The stream to one hub replica ended; another one is made after a pause.
+    func lost(hub: EndpointAddress, reason: String)
 }
 
 /// A gateway's end of its stream to one hub replica.
@@ -54,30 +54,26 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
         var backoff = Backoff()
         var dice = SystemRandomNumberGenerator()
         while !Task.isCancelled {
-            let pause = backoff.pause(using: &dice)
-            if await self.attend(retryIn: pause) { backoff.reset() }
-            try? await Task.sleep(for: .seconds(pause))
+            if await self.attend() { backoff.reset() }
+            try? await Task.sleep(for: .seconds(backoff.pause(using: &dice)))
         }
     }
 
     /// Holds one stream until it ends or the task is cancelled.
     ///
-    /// - Parameter retryIn: When it will be made anew, in seconds, for the receiver's log.
-    /// - Returns: Whether the hub ended it in an orderly way.
-    package func attend(retryIn: Seconds) async -> Bool {
+    /// - Returns: Whether the hub said anything: then there is no reason to wait long for the next stream.
+    package func attend() async -> Bool {
+        let isHeard = Once()
         do {
-            try await self.subscribe()
-            if !Task.isCancelled {
-                self.receiver.lost(hub: self.hub, reason: "the hub ended the stream", retryIn: retryIn)
-            }
-            return true
+            try await self.subscribe(isHeard)
+            if !Task.isCancelled { self.receiver.lost(hub: self.hub, reason: "the hub ended the stream") }
         } catch {
-            if !Task.isCancelled { self.receiver.lost(hub: self.hub, reason: "\(error)", retryIn: retryIn) }
-            return false
+            if !Task.isCancelled { self.receiver.lost(hub: self.hub, reason: "\(error)") }
         }
+        return isHeard.happened
     }
 
-    private func subscribe() async throws {
+    private func subscribe(_ isHeard: Once) async throws {
         // Bounded: an acknowledgement that is pushed out is followed by that of a newer plan.
         let (upward, outbox) = AsyncStream.makeStream(
             of: Isobar_V1_GatewayMessage.self,
@@ -107,6 +103,7 @@ package struct PlanSubscriber<Transport: ClientTransport, Receiver: PlanReceiver
                     for await message in upward { try await writer.write(message) }
                 } onResponse: { response in
                     for try await message in response.messages {
+                        isHeard.happens()
                         if let answer = self.take(message) { outbox.yield(answer) }
                     }
                     outbox.finish()

@@ -54,7 +54,7 @@ private final class Holder: PlanReceiver {
     }
     func heartbeat() { self.state.withLock { $0.heartbeats += 1 } }
     func unfit(_ reason: String) { self.state.withLock { $0.unfit.append(reason) } }
-    func lost(hub: EndpointAddress, reason: String, retryIn: Seconds) { self.state.withLock { $0.lost += 1 } }
+    func lost(hub: EndpointAddress, reason: String) { self.state.withLock { $0.lost += 1 } }
 
     func hold(_ plan: Plan) throws {
         let encoded = try EncodedPlan(plan)

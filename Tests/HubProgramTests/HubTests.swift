@@ -6,6 +6,7 @@ import Logging
 import Observability
 import PlanStream
 import StateStore
+import SwiftProtobuf
 import Synchronization
 import TestKit
 import Testing
@@ -160,38 +161,30 @@ struct StoredStateTests {
 
     @Test("an agent for which the hub has no place is refused, and told why and what to do")
     func noRoom() async throws {
-        let store = MemoryStore()
-        let hub = Hub(name: "hub-0", store: store, clock: MonotonicClock(), logger: Logger(label: "test"))
-        let number = try #require(HubID(0))
-        var settings = GossipSettings()
-        settings.agentsMax = 2
-        let network = MemoryNetwork()
-        let mesh = MeshHub(
-            hub: number,
-            region: nil,
-            keys: try await hub.frameKeys(),
-            settings: settings,
-            transport: network.join(Introduction(.hub(number), name: "hub-0")),
-            owner: hub,
-            now: { 0 }
-        )
-        hub.begin(mesh)
-        let (cluster, region) = (try ClusterName("a"), try RegionName("us-east"))
-        func register(_ name: String) async throws -> AgentRegistration {
-            let given = try await hub.register(cluster: cluster, region: region, agent: try AgentName(name))
-            mesh.withMesh { mesh in
-                mesh.know(AgentID(given.agent), region: region, address: "", incarnation: given.incarnation)
-            }
-            return given
-        }
-        for name in ["a-0", "a-1"] { _ = try await register(name) }
-        let refusal = await #expect(throws: RegistrationRefusal.self) { _ = try await register("a-2") }
+        let desk = try await RegistrationDesk(agentsMax: 2)
+        for name in ["a-0", "a-1"] { _ = try await desk.register(name) }
+        let refusal = await #expect(throws: RegistrationRefusal.self) { _ = try await desk.register("a-2") }
         #expect(refusal?.description.hasPrefix("the hub holds 2 agents, as many as it can") == true)
         #expect(refusal?.description.contains("stop those that nobody needs") == true)
-        #expect(try await register("a-1").agent == 2)
+        #expect(try await desk.register("a-1").agent == 2)
         // Another copy of the store, older than what the hub has heard.
-        mesh.withMesh { $0.know(AgentID(1), region: region, address: "", incarnation: 70) }
-        #expect(try await register("a-0").incarnation == 71)
+        desk.mesh.withMesh { $0.know(AgentID(1), region: desk.region, address: "", incarnation: 70) }
+        #expect(try await desk.register("a-0").incarnation == 71)
+    }
+
+    @Test("a cluster takes its own share of the places and no more, whatever names its agents make up")
+    func crowdedCluster() async throws {
+        let desk = try await RegistrationDesk()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await desk.mesh.run() }
+            for count in 0..<Hub.agentsOfClusterMax { try await desk.speak("a-\(count)") }
+            try await eventually("every agent is heard") { desk.mesh.cards.count == Hub.agentsOfClusterMax }
+            let refusal = await #expect(throws: RegistrationRefusal.self) { _ = try await desk.register("one-more") }
+            #expect(refusal?.description.hasPrefix("cluster a has 64 agents, as many as one may have") == true)
+            #expect(try await desk.register("a-7").agent == 8, "one that is there already may come back")
+            _ = try await desk.register("b-0", of: "b")
+            group.cancelAll()
+        }
     }
 
     @Test("of a fleet that starts, each agent is registered with a few requests to the store, however many ask at once")
@@ -211,6 +204,66 @@ struct StoredStateTests {
         #expect(given.map(\.agent).sorted() == Array(1...100))
         #expect(Set(given.map(\.incarnation)) == Set(1...20))
         #expect(store.commits.withLock { $0 } <= 201, "\(store.commits.withLock { $0 }) commits")
+    }
+}
+
+/// A hub, and agents that come to it by way of a network without sockets.
+private struct RegistrationDesk {
+    let hub = Hub(name: "hub-0", store: MemoryStore(), clock: MonotonicClock(), logger: Logger(label: "test"))
+    let mesh: MeshHub
+    let network = MemoryNetwork()
+    let peer: Peer
+    let region: RegionName
+
+    init(agentsMax: Int = GossipSettings().agentsMax) async throws {
+        let number = try #require(HubID(0))
+        var settings = GossipSettings()
+        settings.agentsMax = agentsMax
+        self.peer = .hub(number)
+        self.region = try RegionName("us-east")
+        self.mesh = MeshHub(
+            hub: number,
+            region: nil,
+            keys: try await self.hub.frameKeys(),
+            settings: settings,
+            transport: self.network.join(Introduction(self.peer, name: "hub-0")),
+            owner: self.hub,
+            now: { 0 }
+        )
+        self.hub.begin(self.mesh)
+    }
+
+    /// Registers an agent, of which the hub then knows that it is there.
+    func register(_ name: String, of cluster: String = "a") async throws -> AgentRegistration {
+        let given = try await self.hub.register(
+            cluster: try ClusterName(cluster),
+            region: self.region,
+            agent: try AgentName(name)
+        )
+        self.mesh.withMesh { mesh in
+            mesh.know(AgentID(given.agent), region: self.region, address: "", incarnation: given.incarnation)
+        }
+        return given
+    }
+
+    /// Registers an agent, and sends its first frame.
+    func speak(_ name: String, of cluster: String = "a") async throws {
+        let given = try await self.register(name, of: cluster)
+        let (agent, cluster) = (AgentID(given.agent), try ClusterName(cluster))
+        let frame = DigestFrame(
+            id: FrameID(cluster: cluster, incarnation: UInt64(given.incarnation), sequence: 1),
+            region: self.region,
+            agent: try AgentName(name),
+            interval: 1,
+            digests: []
+        )
+        var seal = try FrameSeal(cluster: cluster, registration: given)
+        let bytes = try seal.seal(try Isobar_V1_Frame(frame).serializedBytes(), sequence: 1)
+        let stamp = FrameStamp(incarnation: UInt32(given.incarnation), sequence: 1)
+        let header = FrameHeader(agent: agent, stamp: stamp, interval: 1)
+        let carried = CarriedFrame(frame: SealedFrame(header: header, bytes: bytes), age: 0)
+        self.network.join(Introduction(.agent(agent), name: name, cluster: cluster))
+            .send(.push(FramePush(carried: carried, sentAt: 0)), to: self.peer, at: nil)
     }
 }
 

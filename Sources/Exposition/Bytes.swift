@@ -54,11 +54,27 @@ extension UnsafeRawBufferPointer {
     }
 
     /// Whether these bytes stand at `start`; never of none.
+    ///
+    /// Eight at a time and the last eight once more: for a name that is quicker than a call.
+    @inline(__always)
     func has(_ bytes: UnsafeRawBufferPointer, at start: Int) -> Bool {
-        guard bytes.count > 0, bytes.count <= self.count - start, let own = self.baseAddress,
+        guard bytes.count > 0, bytes.count <= self.count - start, let base = self.baseAddress,
             let theirs = bytes.baseAddress
         else { return false }
-        return memcmp(own + start, theirs, bytes.count) == 0
+        let own = base + start
+        let last = bytes.count - 8
+        guard last >= 0 else { return memcmp(own, theirs, bytes.count) == 0 }
+        var offset = 0
+        while offset < last {
+            if own.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                != theirs.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            {
+                return false
+            }
+            offset += 8
+        }
+        return own.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+            == theirs.loadUnaligned(fromByteOffset: last, as: UInt64.self)
     }
 
     /// The offset after the name that begins at `start`: that of the first brace, blank or control byte.

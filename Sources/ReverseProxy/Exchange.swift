@@ -112,8 +112,8 @@ struct Exchange {
     /// Whether the request was given up because its own deadline had passed.
     var missedDeadline = false
     private var failed: [ProxyTarget] = []
-    /// Targets that refused their first connection: they cost nothing, and when a whole cluster is gone there are many.
-    private var refused = 0
+    /// Targets that could not be connected to at first: they were asked nothing, and when a region is gone there are many.
+    private var unmet = 0
     private var owesContinue: Bool
     private var keepAlive: Bool
     private var upstreamKeepAlive = false
@@ -343,7 +343,7 @@ struct Exchange {
     /// Whether another target may be tried, after so many more failures.
     private func mayTryNext(after more: Int = 0) -> Bool {
         let count = self.failed.count + more
-        return count - self.refused < self.limits.tries && count < self.limits.targets
+        return count - self.unmet < self.limits.tries && count < self.limits.targets
     }
 
     /// Whether what was sent so far could be sent again.
@@ -437,7 +437,9 @@ struct Exchange {
     private mutating func tryNext(after failure: ProxyFailure, now: NIODeadline) -> [Action] {
         guard let current else { return [] }
         let report = self.close(now: now) { .failed(failure, duration: $1) }
-        if failure == .connectionRefused, !self.failed.contains(current.target) { self.refused += 1 }
+        if failure == .connectionRefused || failure == .connectTimeout, !self.failed.contains(current.target) {
+            self.unmet += 1
+        }
         self.failed.append(current.target)
         self.heldHead = nil
         if let race, race.head != nil {

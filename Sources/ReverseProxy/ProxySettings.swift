@@ -2,9 +2,9 @@ package import FleetModel
 
 /// The limits and time-outs of a ``ProxyServer``.
 package struct ProxySettings: Hashable, Sendable {
-    /// Tries of one request, the first included; a target that refuses the connection has not been tried.
+    /// Tries of one request, the first included; a target that cannot be connected to has not been tried.
     package var maxTries = 3
-    /// Targets of one request, those that refuse the connection included.
+    /// Targets of one request, those that cannot be connected to included.
     package var maxTargets = 8
     /// How much of a request's body is kept for another try, in bytes.
     ///

@@ -118,14 +118,17 @@ import Testing
         #expect(exchange.stage == .over)
     }
 
-    @Test func `a cluster that refuses every connection costs no tries, and not more than eight targets`() throws {
+    @Test(arguments: [ProxyFailure.connectionRefused, .connectTimeout])
+    func `a cluster that takes no connection costs no tries, and not more than eight targets`(
+        failure: ProxyFailure
+    ) throws {
         var exchange = try self.exchange(tries: 1)
         var actions: [Exchange.Action] = exchange.begin()
         for port in 1...8 {
             guard case .direct = actions.last else { Issue.record("\(actions)"); return }
             let target = ProxyTarget(address: EndpointAddress(host: "10.0.0.1", port: port))
             _ = exchange.directed(.forward(target), now: self.start)
-            actions = exchange.upstreamFailed(.connectionRefused, now: self.later(1))
+            actions = exchange.upstreamFailed(failure, now: self.later(1))
         }
         guard case .answer(let head, _) = actions[2] else { Issue.record("\(actions)"); return }
         #expect(head.status == 502)

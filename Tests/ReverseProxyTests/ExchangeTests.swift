@@ -98,10 +98,10 @@ import Testing
                 .direct(failed: [self.a]),
             ]
         )
-        // Whoever refuses the connection has not been tried: of two tries both are left.
+        // Whoever cannot be connected to has not been tried: of two tries both are left.
         _ = exchange.directed(.forward(self.b), now: self.later(1))
         #expect(
-            exchange.upstreamFailed(.connectTimeout, now: self.later(2)).last == .direct(failed: [self.a, self.b])
+            exchange.upstreamFailed(.handshakeFailed, now: self.later(2)).last == .direct(failed: [self.a, self.b])
         )
         _ = exchange.directed(.forward(self.a), now: self.later(2))
         let actions = exchange.upstreamFailed(.connectionRefused, now: self.later(3))

@@ -23,12 +23,8 @@ enum Byte {
     static func isBlank(_ byte: UInt8) -> Bool { byte == space || byte == tab }
 
     static func isInLabelName(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
-            true
-        default: false
-        }
+        // Upper and lower case differ in one bit, and what lies below a range wraps round to above it.
+        (byte | 0x20) &- UInt8(ascii: "a") < 26 || byte &- UInt8(ascii: "0") < 10 || byte == UInt8(ascii: "_")
     }
 }
 
@@ -96,6 +92,7 @@ extension UnsafeRawBufferPointer {
     }
 
     /// The offset of the first byte at or after `start` that is no blank; `count` when there is none.
+    @inline(__always)
     func skippingBlanks(from start: Int) -> Int {
         var offset = start
         while offset < self.count, Byte.isBlank(self[offset]) { offset += 1 }

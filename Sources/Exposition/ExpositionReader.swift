@@ -94,7 +94,7 @@ package struct ExpositionReader: Sendable {
         _ visit: (borrowing ExpositionSample) -> Void
     ) -> ExpositionTally {
         var tally = ExpositionTally()
-        var seen: Set<Int> = []
+        var seen = SeenSamples()
         // The last name that nobody asked for, with the byte that ended it: the buckets of a histogram come in a row.
         var skipped = page.part(0, 0)
         var lineStart = 0
@@ -123,7 +123,7 @@ package struct ExpositionReader: Sendable {
             var identity = Hasher()
             identity.combine(series)
             identity.combine(bytes: sample.labels)
-            guard seen.insert(identity.finalize()).inserted else {
+            guard seen.insert(identity.finalize()) else {
                 tally.duplicates += 1
                 continue
             }
@@ -164,5 +164,23 @@ package struct ExpositionReader: Sendable {
             if isSame { return candidate.series }
         }
         return nil
+    }
+}
+
+/// The samples of a page so far, by their hashes: a list while they are few, since a set would hash each once more.
+private struct SeenSamples {
+    private static let fewMax = 48
+
+    private var few: [Int] = []
+    private var many: Set<Int> = []
+
+    /// - Returns: Whether it is the first of its kind.
+    mutating func insert(_ hash: Int) -> Bool {
+        guard self.many.isEmpty else { return self.many.insert(hash).inserted }
+        if self.few.contains(hash) { return false }
+        if self.few.isEmpty { self.few.reserveCapacity(Self.fewMax) }
+        self.few.append(hash)
+        if self.few.count == Self.fewMax { self.many = Set(self.few) }
+        return true
     }
 }

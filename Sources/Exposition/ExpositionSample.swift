@@ -90,7 +90,9 @@ private struct LabelCursor {
         else { return nil }
         self.offset = end
         let next = self.bytes.skippingBlanks(from: end)
-        guard next == self.bytes.count || [Byte.comma, Byte.closeBrace].contains(self.bytes[next]) else { return nil }
+        guard next == self.bytes.count || self.bytes[next] == Byte.comma || self.bytes[next] == Byte.closeBrace else {
+            return nil
+        }
         return (name, self.bytes.part(quote + 1, end - 1))
     }
 
@@ -102,8 +104,10 @@ private struct LabelCursor {
             self.offset = end
             return self.bytes.part(start + 1, end - 1)
         }
-        while self.offset < self.bytes.count, Byte.isInLabelName(self.bytes[self.offset]) { self.offset += 1 }
-        return self.offset > start ? self.bytes.part(start, self.offset) : nil
+        var end = start
+        while end < self.bytes.count, Byte.isInLabelName(self.bytes[end]) { end += 1 }
+        self.offset = end
+        return end > start ? self.bytes.part(start, end) : nil
     }
 }
 

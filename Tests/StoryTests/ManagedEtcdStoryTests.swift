@@ -105,7 +105,7 @@ private struct ManagedFleet: Sendable {
 )
 struct ManagedEtcdStoryTests {
     @Test(
-        "three hub processes are all that runs: members die, hubs die, a host is lost, and what was written stays",
+        "three hub processes are all that runs: members die, hubs die, a host is lost, a backup is restored, and what was written stays",
         .timeLimit(.minutes(5))
     )
     func life() async throws {
@@ -124,6 +124,7 @@ struct ManagedEtcdStoryTests {
             try await self.memberDies(fleet)
             try await self.hubDies(fleet, &group)
             try await self.hostIsLost(fleet, &group)
+            try await self.backupIsRestored(fleet, &group)
 
             let kept = try await fleet.isobar("get", "drains", "-o", "name")
             #expect(kept.output.contains("Drain night"), "\(kept)")
@@ -170,6 +171,28 @@ struct ManagedEtcdStoryTests {
             hub.process.lines.contains { $0.contains("the cluster has taken a new member") }
         }
         try await fleet.settled()
+    }
+
+    private func backupIsRestored(
+        _ fleet: ManagedFleet,
+        _ group: inout ThrowingTaskGroup<Void, any Error>
+    ) async throws {
+        let file = fleet.folder.file("fleet.backup")
+        let backup = try await fleet.isobar("backup", file)
+        #expect(backup.code == 0, "\(backup)")
+        let gone = try await fleet.isobar("delete", "drain", "night")
+        #expect(gone.code == 0, "\(gone)")
+        let restore = ["restore", "--config", fleet.folder.file("hub-0.yaml"), "--from", file]
+        let refused = try await Binary.run(restore)
+        #expect(refused.code == 1 && refused.errors.contains("--replace"), "\(refused)")
+        let restored = try await Binary.run(restore + ["--replace"])
+        #expect(restored.code == 0 && restored.output.contains("restart every hub"), "\(restored)")
+        for hub in fleet.hubs {
+            hub.process.signal(SIGTERM)
+            try await eventually("\(hub.name) has ended", within: .seconds(30)) { !hub.process.isRunning }
+            group.addTask { try await hub.process.run() }
+            try await fleet.settled()
+        }
     }
 
     @Test(

@@ -112,7 +112,7 @@ struct Exchange {
     /// Whether the request was given up because its own deadline had passed.
     var missedDeadline = false
     private var failed: [ProxyTarget] = []
-    /// Targets that could not be connected to at first: they were asked nothing, and when a region is gone there are many.
+    /// Targets that took nothing at first: no work was lost on them, and when a region is gone there are many.
     private var unmet = 0
     private var owesContinue: Bool
     private var keepAlive: Bool
@@ -337,13 +337,19 @@ struct Exchange {
     /// Whether an answer with this status could be dropped in favour of another try.
     func mayRetry(status: Int) -> Bool {
         (status == 502 || status == 503) && self.stage == .waiting && self.replay != nil
-            && (self.mayTryNext(after: 1) || self.race?.head != nil)
+            && (self.mayTryNext(after: .status(status)) || self.race?.head != nil)
     }
 
-    /// Whether another target may be tried, after so many more failures.
-    private func mayTryNext(after more: Int = 0) -> Bool {
-        let count = self.failed.count + more
-        return count - self.unmet < self.limits.tries && count < self.limits.targets
+    /// Whether another target may be tried, after one more failure of the current one.
+    private func mayTryNext(after failure: ProxyFailure? = nil) -> Bool {
+        let count = self.failed.count + (failure == nil ? 0 : 1)
+        let unmet = self.unmet + (failure.map(self.isUnmet) ?? false ? 1 : 0)
+        return count - unmet < self.limits.tries && count < self.limits.targets
+    }
+
+    private func isUnmet(_ failure: ProxyFailure) -> Bool {
+        guard let current, failure.tookNothing else { return false }
+        return !self.failed.contains(current.target)
     }
 
     /// Whether what was sent so far could be sent again.
@@ -436,10 +442,8 @@ struct Exchange {
 
     private mutating func tryNext(after failure: ProxyFailure, now: NIODeadline) -> [Action] {
         guard let current else { return [] }
+        if self.isUnmet(failure) { self.unmet += 1 }
         let report = self.close(now: now) { .failed(failure, duration: $1) }
-        if failure == .connectionRefused || failure == .connectTimeout, !self.failed.contains(current.target) {
-            self.unmet += 1
-        }
         self.failed.append(current.target)
         self.heldHead = nil
         if let race, race.head != nil {

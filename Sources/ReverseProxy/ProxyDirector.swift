@@ -335,6 +335,14 @@ package enum ProxyFailure: Error, Hashable, CustomStringConvertible {
     /// 502 or 503, which the director wanted to be tried elsewhere.
     case status(Int)
 
+    /// Whether the upstream was asked nothing, or says that it has done nothing: then nothing was lost on it but time.
+    package var tookNothing: Bool {
+        switch self {
+        case .connectionRefused, .connectTimeout, .handshakeFailed, .status(503): true
+        case .connectionClosed, .responseTimeout, .malformedResponse, .status: false
+        }
+    }
+
     package var description: String {
         switch self {
         case .connectionRefused: "connection_refused"

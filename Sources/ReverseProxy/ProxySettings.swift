@@ -2,9 +2,10 @@ package import FleetModel
 
 /// The limits and time-outs of a ``ProxyServer``.
 package struct ProxySettings: Hashable, Sendable {
-    /// Tries of one request, the first included; a target that cannot be connected to has not been tried.
+    /// Tries of one request, the first included; a target that takes nothing (``ProxyFailure/tookNothing``) has
+    /// not been tried.
     package var maxTries = 3
-    /// Targets of one request, those that cannot be connected to included.
+    /// Targets of one request, those that take nothing included.
     package var maxTargets = 8
     /// How much of a request's body is kept for another try, in bytes.
     ///

@@ -98,10 +98,10 @@ import Testing
                 .direct(failed: [self.a]),
             ]
         )
-        // Whoever cannot be connected to has not been tried: of two tries both are left.
+        // Whoever refuses the connection has not been tried: of two tries both are left.
         _ = exchange.directed(.forward(self.b), now: self.later(1))
         #expect(
-            exchange.upstreamFailed(.handshakeFailed, now: self.later(2)).last == .direct(failed: [self.a, self.b])
+            exchange.upstreamFailed(.responseTimeout, now: self.later(2)).last == .direct(failed: [self.a, self.b])
         )
         _ = exchange.directed(.forward(self.a), now: self.later(2))
         let actions = exchange.upstreamFailed(.connectionRefused, now: self.later(3))
@@ -118,7 +118,7 @@ import Testing
         #expect(exchange.stage == .over)
     }
 
-    @Test(arguments: [ProxyFailure.connectionRefused, .connectTimeout])
+    @Test(arguments: [ProxyFailure.connectionRefused, .connectTimeout, .handshakeFailed])
     func `a cluster that takes no connection costs no tries, and not more than eight targets`(
         failure: ProxyFailure
     ) throws {
@@ -132,6 +132,22 @@ import Testing
         }
         guard case .answer(let head, _) = actions[2] else { Issue.record("\(actions)"); return }
         #expect(head.status == 502)
+    }
+
+    @Test(arguments: [(status: 503, targets: 8), (502, 2)])
+    func `a target that says 503 has done nothing and costs no try; one that says 502 may have`(
+        status: Int,
+        targets: Int
+    ) throws {
+        var exchange = try self.exchange(tries: 2)
+        for port in 1...targets {
+            let target = ProxyTarget(address: EndpointAddress(host: "10.0.0.1", port: port))
+            if port == 1 { _ = exchange.begin() }
+            _ = exchange.directed(.forward(target), now: self.start)
+            _ = exchange.connected(reused: false, now: self.start)
+            #expect(exchange.mayRetry(status: status) == (port < targets), "target \(port)")
+            _ = exchange.retry(status: status, now: self.later(1))
+        }
     }
 
     @Test func `a kept connection that was closed is replaced once without a mark on the target`() throws {
@@ -170,20 +186,20 @@ import Testing
         #expect(!actions.contains { if case .direct = $0 { true } else { false } })
     }
 
-    @Test func `an answer of 503 is exchanged for another try while nothing was passed on`() throws {
+    @Test func `an answer of 502 is exchanged for another try while nothing was passed on`() throws {
         var exchange = try self.exchange(tries: 2)
         self.sent(&exchange)
-        #expect(exchange.mayRetry(status: 503))
+        #expect(exchange.mayRetry(status: 502))
         #expect(!exchange.mayRetry(status: 500))
         #expect(
-            exchange.retry(status: 503, now: self.later(1)) == [
-                .closeUpstream, self.outcome(1, self.a, .failed(.status(503), duration: 1)),
+            exchange.retry(status: 502, now: self.later(1)) == [
+                .closeUpstream, self.outcome(1, self.a, .failed(.status(502), duration: 1)),
                 .direct(failed: [self.a]),
             ]
         )
         _ = exchange.directed(.forward(self.b), now: self.later(1))
         _ = exchange.connected(reused: false, now: self.later(1))
-        #expect(!exchange.mayRetry(status: 503), "the last try's answer is passed on")
+        #expect(!exchange.mayRetry(status: 502), "the last try's answer is passed on")
     }
 
     @Test func `an early answer leaves the rest of the body to be dropped, up to a limit`() throws {

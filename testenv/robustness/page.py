@@ -7,7 +7,7 @@ class Section:
         self.page, self.name, self.blocks = page, name, []
         build = "release" if "release" in isobar else "debug"
         commit = subprocess.run(
-            ["git", "log", "-1", "--format=%h", "--", "Sources"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
+            ["git", "log", "-1", "--format=%h", "--", ":/Sources"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
         of = f" of {commit.stdout.strip()}" if commit.returncode == 0 and commit.stdout.strip() else ""
         self.line(f"Written on {datetime.date.today()}: {os.cpu_count()} cores, {platform.machine()}, {build} build{of}, everything on this one machine.")
 

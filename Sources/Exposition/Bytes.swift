@@ -49,6 +49,31 @@ extension UnsafeRawBufferPointer {
         return memcmp(own, theirs, self.count) == 0
     }
 
+    /// A hash of these bytes, for telling the few series of one page apart; not for tables that a stranger may fill.
+    ///
+    /// Each eight bytes are multiplied in, and both halves of the product folded, as in wyhash (Wang Yi, 2019); a tenth
+    /// of what `Hasher` costs here.
+    func quickHash(_ seed: Int) -> Int {
+        var state = UInt64(truncatingIfNeeded: seed) ^ 0x9E37_79B9_7F4A_7C15
+        func mix(_ word: UInt64) {
+            let product = (state ^ word).multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
+            state = product.high ^ product.low
+        }
+        mix(UInt64(self.count))
+        var offset = 0
+        while offset + 8 <= self.count {
+            mix(self.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            offset += 8
+        }
+        var rest: UInt64 = 0
+        while offset < self.count {
+            rest = rest << 8 | UInt64(self[offset])
+            offset += 1
+        }
+        mix(rest)
+        return Int(truncatingIfNeeded: state)
+    }
+
     /// Whether these bytes stand at `start`; never of none.
     ///
     /// Eight at a time and the last eight once more: for a name that is quicker than a call.

@@ -107,23 +107,24 @@ package struct ExpositionReader: Sendable {
                 continue
             }
             let nameEnd = page.endOfName(from: lineStart)
-            if nameEnd > lineStart, self.series(named: page.part(lineStart, nameEnd)) == nil {
-                let isEnded = nameEnd < page.count && page[nameEnd] != Byte.newline
-                skipped = isEnded ? page.part(lineStart, nameEnd + 1) : page.part(0, 0)
-                lineEnd = nameEnd
-                continue
+            var found: (series: Int, afterName: Int)?
+            if nameEnd > lineStart {
+                guard let series = self.series(named: page.part(lineStart, nameEnd)) else {
+                    let isEnded = nameEnd < page.count && page[nameEnd] != Byte.newline
+                    skipped = isEnded ? page.part(lineStart, nameEnd + 1) : page.part(0, 0)
+                    lineEnd = nameEnd
+                    continue
+                }
+                found = (series, nameEnd - lineStart)
             }
             lineEnd = page.offset(of: Byte.newline, from: nameEnd) ?? page.count
             let line = page.part(lineStart, lineEnd)
-            guard let (series, afterName) = self.series(of: line) else { continue }
+            guard let (series, afterName) = found ?? self.series(inOtherForm: line) else { continue }
             guard let sample = ExpositionSample(series: series, line: line, afterName: afterName) else {
                 tally.malformed += 1
                 continue
             }
-            var identity = Hasher()
-            identity.combine(series)
-            identity.combine(bytes: sample.labels)
-            guard seen.insert(identity.finalize()) else {
+            guard seen.insert(sample.labels.quickHash(series)) else {
                 tally.duplicates += 1
                 continue
             }
@@ -133,25 +134,18 @@ package struct ExpositionReader: Sendable {
         return tally
     }
 
-    /// The wanted series that a line belongs to, and where the rest of the line begins.
-    private func series(of line: UnsafeRawBufferPointer) -> (series: Int, afterName: Int)? {
+    /// The wanted series of a line that does not begin with its name, and where the rest of the line begins.
+    private func series(inOtherForm line: UnsafeRawBufferPointer) -> (series: Int, afterName: Int)? {
         let start = line.skippingBlanks(from: 0)
-        guard start < line.count else { return nil }
-        switch line[start] {
-        case Byte.hash, Byte.carriageReturn:
-            return nil
-        case Byte.openBrace:
-            // The 1.0.0 form of a name in quotes: {"name",label="x"} 1
-            let quote = line.skippingBlanks(from: start + 1)
-            guard quote < line.count, line[quote] == Byte.quote, let end = line.endOfQuoted(from: quote),
-                let series = self.series(named: line.part(quote + 1, end - 1))
-            else { return nil }
-            return (series, end)
-        default:
+        guard start < line.count, line[start] != Byte.hash, line[start] != Byte.carriageReturn else { return nil }
+        guard line[start] == Byte.openBrace else {
             let end = line.endOfName(from: start)
-            guard let series = self.series(named: line.part(start, end)) else { return nil }
-            return (series, end)
+            return self.series(named: line.part(start, end)).map { ($0, end) }
         }
+        // The 1.0.0 form of a name in quotes: {"name",label="x"} 1
+        let quote = line.skippingBlanks(from: start + 1)
+        guard quote < line.count, line[quote] == Byte.quote, let end = line.endOfQuoted(from: quote) else { return nil }
+        return self.series(named: line.part(quote + 1, end - 1)).map { ($0, end) }
     }
 
     private func series(named name: UnsafeRawBufferPointer) -> Int? {

@@ -203,7 +203,7 @@ package final class GossipStreams: MeshTransport {
     private func take(_ bytes: [UInt8], on lane: GossipLane, from peer: Peer) async throws {
         let now = self.now()
         self.counts.received(bytes: bytes.count)
-        let verdict = self.state.withLock { $0.peers[peer]?.gate.judge(bytes: bytes.count, now: now) } ?? .drop
+        let verdict = self.state.withLock { $0.peers[peer]?.gate.judge(bytes: bytes.count, now: now) } ?? .dropAndPause
         switch verdict {
         case .take:
             let message: GossipMessage
@@ -215,11 +215,9 @@ package final class GossipStreams: MeshTransport {
             }
             lane.heard(now: now)
             if self.inbox.put(.heard(peer, message)) == .full { self.counts.dropped(.inboxFull) }
-        case .drop:
+        case .dropAndPause:
             self.counts.dropped(.flood)
-        case .dropAndPause(let pause):
-            self.counts.dropped(.flood)
-            try await Task.sleep(for: .seconds(pause))
+            try await Task.sleep(for: .seconds(FloodGate.pause))
         }
     }
 

@@ -13,13 +13,17 @@ final class Announcement: Sendable {
     /// More scopes than this are not kept apart: their gateways get all pools of their region.
     static let scopesMax = 4_096
 
-    /// The slice of one scope, as it is written to its streams.
-    struct Slice: Sendable {
+    /// The slice of one scope, as it is written to its streams; an object, as it is handed to thousands of them.
+    final class Slice: Sendable {
         let encoded: EncodedPlan
         /// The whole slice, framed.
         let body: ByteBuffer
         /// What turns the parent's slice into this one, framed; `nil` when it would be longer than the body.
         let delta: Delta?
+
+        init(encoded: EncodedPlan, body: ByteBuffer, delta: Delta?) {
+            (self.encoded, self.body, self.delta) = (encoded, body, delta)
+        }
     }
 
     struct Delta: Sendable {

@@ -111,18 +111,22 @@ final class Tally: Sendable {
 /// The streams of one event loop; touched on that loop only.
 final class LoopStreams {
     private let tally: Tally
-    private var streams: [ObjectIdentifier: GatewayStream] = [:]
+    /// By connection, whose streams are served one after the other: they share its state and its system calls.
+    private var streams: [ObjectIdentifier: [ObjectIdentifier: GatewayStream]] = [:]
     private var streamsEver: UInt64 = 0
 
     init(tally: Tally) { self.tally = tally }
 
     func add(_ stream: GatewayStream) {
-        self.streams[ObjectIdentifier(stream)] = stream
+        self.streams[stream.connection, default: [:]][ObjectIdentifier(stream)] = stream
         self.count { $0.streams += 1 }
     }
 
     func remove(_ stream: GatewayStream) {
-        if self.streams.removeValue(forKey: ObjectIdentifier(stream)) != nil { self.count { $0.streams -= 1 } }
+        let connection = stream.connection
+        guard self.streams[connection]?.removeValue(forKey: ObjectIdentifier(stream)) != nil else { return }
+        if self.streams[connection]?.isEmpty == true { self.streams[connection] = nil }
+        self.count { $0.streams -= 1 }
     }
 
     /// The place of a new stream in the round of heartbeats, 0 to 1.
@@ -139,8 +143,10 @@ final class LoopStreams {
     func serve(_ announcement: Announcement, now: Seconds) {
         var traffic = PlanTraffic()
         var stuck: [GatewayStream] = []
-        for stream in self.streams.values {
-            if stream.serve(announcement, isConfirmed: true, now: now, &traffic) { stuck.append(stream) }
+        for connection in self.streams.values {
+            for stream in connection.values where stream.serve(announcement, isConfirmed: true, now: now, &traffic) {
+                stuck.append(stream)
+            }
         }
         traffic.dropped += UInt64(stuck.count)
         let round = traffic

@@ -58,6 +58,8 @@ final class GatewayStream: DirectStream {
         self.streams = board.streams(on: call.eventLoop)
     }
 
+    var connection: ObjectIdentifier { self.call.connection }
+
     // MARK: Down
 
     /// Says what is to be said.

@@ -16,6 +16,8 @@ package protocol DirectMethod: Sendable {
 /// The client's end of a call, as the method sees it; to be used on ``eventLoop`` only.
 package protocol DirectCall: AnyObject {
     var eventLoop: any EventLoop { get }
+    /// The same for all calls of one connection.
+    var connection: ObjectIdentifier { get }
     /// Who calls; `nil` on a link without identities, which is plain text on loopback.
     var peer: LinkPeer? { get }
     /// Whether a message would go out now. One that is written all the same waits in memory.

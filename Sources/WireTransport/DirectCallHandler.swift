@@ -18,6 +18,7 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
     static let messageMax = 1 << 20
 
     let eventLoop: any EventLoop
+    let connection: ObjectIdentifier
     private let methods: [String: any DirectMethod]
     private let callGuard: CallGuard?
     private var context: ChannelHandlerContext?
@@ -25,10 +26,13 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var received = ByteBuffer()
     private var caller: LinkPeer?
     private var isDirect = false
+    /// As the channel last said.
+    private(set) var isWritable = false
     private var isOver = false
 
-    init(on eventLoop: any EventLoop, methods: [String: any DirectMethod], callGuard: CallGuard?) {
-        self.eventLoop = eventLoop
+    init(of stream: any Channel, methods: [String: any DirectMethod], callGuard: CallGuard?) {
+        self.eventLoop = stream.eventLoop
+        self.connection = ObjectIdentifier(stream.parent ?? stream)
         self.methods = methods
         self.callGuard = callGuard
     }
@@ -61,6 +65,7 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         self.isDirect = true
+        self.isWritable = context.channel.isWritable
         do throws(RPCError) {
             guard head.headers.first(name: ":method") == "POST",
                 head.headers.first(name: "content-type")?.hasPrefix("application/grpc") == true
@@ -102,9 +107,14 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.end(nil)
     }
 
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if !self.isDirect { context.fireChannelReadComplete() }
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { self.stream?.writable() }
-        context.fireChannelWritabilityChanged()
+        guard self.isDirect else { return context.fireChannelWritabilityChanged() }
+        self.isWritable = context.channel.isWritable
+        if self.isWritable { self.stream?.writable() }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -158,8 +168,6 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
 
 extension DirectCallHandler: DirectCall {
     var peer: LinkPeer? { self.caller }
-
-    var isWritable: Bool { self.context?.channel.isWritable ?? false }
 
     func write(_ framed: ByteBuffer) {
         guard !self.isOver, let context = self.context else { return }

@@ -150,13 +150,13 @@ struct GossipStreamsTests {
                 group.addTask {
                     _ = try await self.raw(as: "a", says: [hello] + Array(repeating: good, count: 200_000))
                 }
-                try await eventually("the flood is counted") { self.hub.streams.counts[.flood] > 2_000 }
+                try await eventually("the flood is counted") { self.hub.streams.counts[.flood] > 2 }
                 let other = try self.hello("b", agent: 2)
                 _ = try await self.raw(as: "b", says: [other, good])
                 _ = try await TransportLaws.read("the other's ping", from: self.hub.streams) {
                     TransportLaws.pings($0, from: .agent(AgentID(2))) == [3]
                 }
-                #expect(self.hub.streams.counts.received < 200_000, "the flood was read as fast as it came")
+                #expect(self.hub.streams.counts.received < 20_000, "the flood was read as fast as it came")
                 group.cancelAll()
             }
         }

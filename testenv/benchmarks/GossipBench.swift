@@ -36,10 +36,12 @@ struct GossipBench: AsyncParsableCommand, Bench {
     @Option(help: "No honest agents: offer so many forged messages under the certificate of c-0.")
     var flood = 0
     @Option(help: "Agents that bring the forged messages, a stream each.")
-    var floodStreams = 8
+    var floodStreams = 24
 
     /// Nothing takes longer, in seconds, unless it does not work.
     private static let patience = 120.0
+    /// A flood waits at its source: a million messages take minutes.
+    private static let floodPatience = 600.0
 
     func measure() -> [Figure] { [] }
 
@@ -122,7 +124,9 @@ struct GossipBench: AsyncParsableCommand, Bench {
                 group.addTask { await attacker.run(messages: share, offered: offered) }
             }
             let all = self.flood / self.floodStreams / 100 * 100 * self.floodStreams
-            try await self.wait("forged messages that the hubs did not read") { max(0, all - offered.count) }
+            try await self.wait("forged messages that the hubs did not read", for: Self.floodPatience) {
+                max(0, all - offered.count)
+            }
             group.cancelAll()
         }
         self.report([
@@ -132,12 +136,12 @@ struct GossipBench: AsyncParsableCommand, Bench {
     }
 
     /// Waits until nothing is left.
-    private func wait(_ what: String, _ left: () -> Int) async throws {
-        let until = monotonic() + Self.patience
+    private func wait(_ what: String, for patience: Double = patience, _ left: () -> Int) async throws {
+        let until = monotonic() + patience
         while true {
             let count = left()
             if count == 0 { return }
-            guard monotonic() < until else { throw ValidationError("after \(Self.patience) s: \(count) \(what)") }
+            guard monotonic() < until else { throw ValidationError("after \(patience) s: \(count) \(what)") }
             try await Task.sleep(for: .milliseconds(50))
         }
     }

@@ -7,7 +7,6 @@ import Logging
 import OperatorLink
 import ProgramShell
 import SwiftProtobuf
-import Synchronization
 import WireProtocol
 import WireTransport
 
@@ -120,33 +119,28 @@ struct HubOptions: ParsableArguments {
     ) async throws {
         try await Answers.reporting(command) {
             let addresses = try self.addresses()
-            let state = Following()
+            let (wasHeard, isOver) = (Once(), Once())
             var refusals: [OperatorRefusal] = []
             for turn in 0... {
                 let address = addresses[turn % addresses.count]
                 do {
                     try await self.ask(address) { client in
-                        if try await body(client) { state.isOver.store(true, ordering: .relaxed) }
-                        state.wasHeard.store(true, ordering: .relaxed)
+                        if try await body(client) { isOver.happens() }
+                        wasHeard.happens()
                     }
-                    if state.isOver.load(ordering: .relaxed) { return }
+                    if isOver.happened { return }
                     Failures.report(command, "the hub at \(address) has ended; going on with the next")
                     refusals = []
                 } catch let refusal as OperatorRefusal where [.unreachable, .unavailable].contains(refusal.kind) {
                     refusals.append(refusal)
                     // It may have been lost after it was heard, which is no reason to give up.
-                    let isNew = refusals.count >= addresses.count && !state.wasHeard.load(ordering: .relaxed)
+                    let isNew = refusals.count >= addresses.count && !wasHeard.happened
                     if isNew { throw Self.summary(refusals) }
                     if refusals.count == 1 { Failures.report(command, "\(refusal.reason); going on with the next") }
                 }
                 try await Task.sleep(for: .milliseconds(turn % addresses.count == 0 ? 500 : 50))
             }
         }
-    }
-
-    private final class Following: Sendable {
-        let wasHeard = Atomic(false)
-        let isOver = Atomic(false)
     }
 
     private static func summary(_ refusals: [OperatorRefusal]) -> OperatorRefusal {

@@ -387,8 +387,8 @@ let rooms: [Room] = [
             "WireTransport",
         ],
         products: [
-            .argumentParser, .grpcCore, .grpcProtobuf, .lifecycle, .logging, .nioCore, .nioHPACK, .nioHTTP1, .nioHTTP2,
-            .nioPosix, .nioSSL, .protobuf,
+            .argumentParser, .grpcCore, .grpcProtobuf, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHPACK,
+            .nioHTTP1, .nioHTTP2, .nioPosix, .nioSSL, .protobuf,
         ],
         isTested: false,
         isExecutable: true,

@@ -35,7 +35,12 @@ final class Announcement: Sendable {
     private struct State {
         /// The announcement before this one: what most gateways hold.
         var parent: Announcement?
-        var slices: [PlanScope: Slice] = [:]
+        var slices: [PlanScope: Place] = [:]
+    }
+
+    /// Where the slice of one scope will be: whoever cuts it holds up only those that want the same one.
+    private final class Place: Sendable {
+        let slice = Mutex<Slice?>(nil)
     }
 
     let plan: EncodedPlan?
@@ -58,14 +63,19 @@ final class Announcement: Sendable {
     /// - Throws: ``PlanUnreadable`` when it cannot be encoded.
     func slice(for scope: PlanScope) throws(PlanUnreadable) -> Slice? {
         guard let plan = self.plan else { return nil }
-        return try self.state.withLock { state throws(PlanUnreadable) in
-            if let slice = state.slices[scope] { return slice }
+        let (place, kept, parent) = self.state.withLock { state in
+            if let place = state.slices[scope] { return (place, scope, state.parent) }
             let isCrowded = state.slices.count >= Self.scopesMax
             let kept = isCrowded ? PlanScope(region: scope.region) : scope
-            if let slice = state.slices[kept] { return slice }
-            let slice = try Self.slice(of: plan, for: kept, after: state.parent)
-            state.slices[kept] = slice
-            return slice
+            let place = state.slices[kept] ?? Place()
+            state.slices[kept] = place
+            return (place, kept, state.parent)
+        }
+        return try place.slice.withLock { slice throws(PlanUnreadable) in
+            if let slice { return slice }
+            let made = try Self.slice(of: plan, for: kept, after: parent)
+            slice = made
+            return made
         }
     }
 
@@ -89,7 +99,8 @@ final class Announcement: Sendable {
 
     /// The slice without its delta, which nobody asks a parent for.
     private func encodedSlice(for scope: PlanScope) throws(PlanUnreadable) -> EncodedPlan? {
-        if let slice = self.state.withLock({ $0.slices[scope] }) { return slice.encoded }
+        let place = self.state.withLock { $0.slices[scope] }
+        if let slice = place?.slice.withLock({ $0 }) { return slice.encoded }
         return try self.plan?.slice(for: scope)
     }
 }

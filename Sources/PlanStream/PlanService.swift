@@ -66,21 +66,21 @@ final class GatewayStream: DirectStream {
     ///
     /// - Returns: Whether the gateway has been given up.
     func serve(_ announcement: Announcement, isConfirmed: Bool, now: Seconds, _ traffic: inout PlanTraffic) -> Bool {
-        guard var subscription = self.subscription else { return false }
-        if subscription.isStuck(now: now) { return true }
+        guard let isStuck = self.subscription?.isStuck(now: now) else { return false }
+        if isStuck { return true }
         // What does not go out now would wait in memory: the stream says when it can take something, and gets what is
         // newest then.
         guard self.call.isWritable else {
-            guard let version = announcement.plan?.version, version != subscription.held else { return false }
+            guard let version = announcement.plan?.version, version != self.subscription?.held else { return false }
             if let missed = self.missed, missed != version { traffic.skipped += 1 }
             self.missed = version
             return false
         }
         self.missed = nil
         do throws(PlanUnreadable) {
-            let next = try subscription.next(announcement, isConfirmed: isConfirmed, now: now)
-            guard let word = next else { return false }
-            self.subscription = subscription
+            guard let word = try self.subscription?.next(announcement, isConfirmed: isConfirmed, now: now) else {
+                return false
+            }
             switch word {
             case .body: traffic.bodies += 1
             case .delta: traffic.deltas += 1

@@ -102,6 +102,18 @@ struct ExpositionReaderTests {
         #expect(tally == ExpositionTally(samples: 2, duplicates: 1))
     }
 
+    @Test("thousands of series are told apart, by labels of every length, and known again")
+    func manySeries() throws {
+        let lines =
+            (0..<3_000).map { "m{a=\"\(String(repeating: "x", count: $0 % 41))\($0)\"} 1\n" }
+            + ["m 1\n", "n 1\n", "m{a=\"\"} 1\n", "n{a=\"\"} 1\n", "m{a=\"\\u{0}\"} 1\n"]
+        let reader = ExpositionReader(series: ["m", "n"])
+        let once = try reader.read(Array(lines.joined().utf8)) { _ in }
+        #expect(once == ExpositionTally(samples: lines.count))
+        let twice = try reader.read(Array((lines + lines).joined().utf8)) { _ in }
+        #expect(twice == ExpositionTally(samples: lines.count, duplicates: lines.count))
+    }
+
     @Test("a page over the limit is refused before it is read")
     func limit() throws {
         let reader = ExpositionReader(series: ["m"], limit: 8)

@@ -81,8 +81,8 @@ struct HTTPCredentialsTests {
         _ = try self.authority.create(fleet: try FleetName("acme"), lifetime: 86_400_000, now: Date())
     }
 
-    private func issue(_ role: Role, _ name: String) throws -> LinkFiles {
-        let held = try self.authority.issue(role: role, name: name, lifetime: 86_400, now: Date())
+    private func issue(_ role: Role, _ name: String, hosts: [String] = []) throws -> LinkFiles {
+        let held = try self.authority.issue(role: role, name: name, hosts: hosts, lifetime: 86_400, now: Date())
         return LinkFiles(
             certificate: held.certificateFile,
             key: held.keyFile,
@@ -90,8 +90,8 @@ struct HTTPCredentialsTests {
         )
     }
 
-    private func listener(asksClients: Bool = false) throws -> ListenerCredentials {
-        let files = try self.issue(.operator, "web")
+    private func listener(asksClients: Bool = false, of files: LinkFiles? = nil) throws -> ListenerCredentials {
+        let files = try files ?? self.issue(.operator, "web")
         return try ListenerCredentials(
             files: ListenerFiles(
                 certificate: files.certificate,
@@ -247,6 +247,23 @@ struct HTTPCredentialsTests {
         }
         #expect(throws: LinkFilesFault.self) {
             try UpstreamTrust(authority: "/none.crt", serverName: nil, logger: self.logger)
+        }
+
+        let named = try self.listener(of: try self.issue(.hub, "engine", hosts: ["engine.internal", "127.0.0.1"]))
+        let engine: @Sendable (any Channel) throws -> Void = { try named.install(in: $0) }
+        #expect(
+            try await Handshake.between(server: engine, client: { try strict.install(in: $0, to: address) })
+                == "http/1.1"
+        )
+        // Without a name in the pool's settings the host or the address that was called is what must fit.
+        let plain = try UpstreamTrust(authority: self.authority.authorityFile, serverName: nil, logger: self.logger)
+        for (host, fits) in [("engine.internal", true), ("127.0.0.1", true), ("other.internal", false)] {
+            let called = EndpointAddress(host: host, port: 8000)
+            let negotiated = try? await Handshake.between(
+                server: engine,
+                client: { try plain.install(in: $0, to: called) }
+            )
+            #expect((negotiated == "http/1.1") == fits, "\(host)")
         }
     }
 }

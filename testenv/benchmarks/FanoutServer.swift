@@ -2,6 +2,7 @@ import ArgumentParser
 import FleetModel
 import Foundation
 import GRPCCore
+import GRPCNIOTransportHTTP2Posix
 import Glibc
 import Logging
 import PlanStream
@@ -50,17 +51,23 @@ struct FanoutServer: AsyncParsableCommand {
         let naive = NewestWins<EncodedPlan>()
         let server = try WireServer(
             listen: EndpointAddress(host: "127.0.0.1", port: 0),
-            services: self.kind == .naive ? [NaivePlans(plans: naive, counter: counter)] : [],
-            methods: self.kind == .direct ? [PlanService(board: board, audience: counter)] : [],
+            services: [],
+            methods: [PlanService(board: board, audience: counter)],
             credentials: links,
             onListening: { Self.say(["port": Double($0.port)]) }
         )
+        let naiveServer = NaivePlans.server(plans: naive, counter: counter, pki: self.pki)
         let kind = self.kind
         let scope = PlanScope(region: FanoutPlans.region(0))
         var plans = FanoutPlans(regions: self.regions, clusters: self.clusters)
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let links { group.addTask { try await links.run() } }
-            group.addTask { try await server.run() }
+            switch kind {
+            case .direct: group.addTask { try await server.run() }
+            case .naive:
+                group.addTask { try await naiveServer.serve() }
+                Self.say(["port": Double(try await naiveServer.transport.listeningAddress.ipv4?.port ?? 0)])
+            }
             func announce(_ plan: Plan, to count: Int) async throws -> [String: Double] {
                 let encoded = try EncodedPlan(plan)
                 let one = try encoded.slice(for: scope)
@@ -213,10 +220,30 @@ private final class AnswerCounter: PlanAudience {
     func unreadable(_ error: WireError) {}
 }
 
-/// The plan stream as a service of gRPC's own.
+/// The plan stream as a service of gRPC's own, on gRPC's own server as it comes.
 private struct NaivePlans: Isobar_V1_Plans.SimpleServiceProtocol {
     let plans: NewestWins<EncodedPlan>
     let counter: AnswerCounter
+
+    static func server(
+        plans: NewestWins<EncodedPlan>,
+        counter: AnswerCounter,
+        pki: String?
+    ) -> GRPCServer<HTTP2ServerTransport.Posix> {
+        let security = pki.map { folder -> HTTP2ServerTransport.Posix.TransportSecurity in
+            .mTLS(
+                certificateChain: [.file(path: "\(folder)/hub-bench.crt", format: .pem)],
+                privateKey: .file(path: "\(folder)/hub-bench.key", format: .pem)
+            ) { $0.trustRoots = .certificates([.file(path: "\(folder)/ca.crt", format: .pem)]) }
+        }
+        return GRPCServer(
+            transport: .http2NIOPosix(
+                address: .ipv4(host: "127.0.0.1", port: 0),
+                transportSecurity: security ?? .plaintext
+            ),
+            services: [NaivePlans(plans: plans, counter: counter)]
+        )
+    }
 
     func subscribe(
         request: RPCAsyncSequence<Isobar_V1_GatewayMessage, any Error>,

@@ -12,7 +12,8 @@ package final class UpstreamTrust: Service {
 
     /// - Parameters:
     ///   - authority: A PEM file with the authorities that are trusted; those of the system when `nil`.
-    ///   - serverName: The name that certificates must have; when `nil` the host or the IP address that was called.
+    ///   - serverName: The name that certificates must have; when `nil` the host or the IP address that was called. One
+    ///     that is for the IP address that was called always fits.
     ///   - usesHTTP2: Whether connections are of HTTP/2.
     ///   - logger: Told when the file was reloaded or could not be.
     /// - Throws: ``LinkFilesFault`` when the file cannot be used.

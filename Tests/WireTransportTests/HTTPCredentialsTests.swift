@@ -249,18 +249,25 @@ struct HTTPCredentialsTests {
             try UpstreamTrust(authority: "/none.crt", serverName: nil, logger: self.logger)
         }
 
-        let named = try self.listener(of: try self.issue(.hub, "engine", hosts: ["engine.internal", "127.0.0.1"]))
-        let engine: @Sendable (any Channel) throws -> Void = { try named.install(in: $0) }
+        func engine(_ host: String) throws -> @Sendable (any Channel) throws -> Void {
+            let named = try self.listener(of: try self.issue(.hub, "engine-\(host.first ?? "0")", hosts: [host]))
+            return { try named.install(in: $0) }
+        }
+        let byName = try engine("engine.internal")
         #expect(
-            try await Handshake.between(server: engine, client: { try strict.install(in: $0, to: address) })
+            try await Handshake.between(server: byName, client: { try strict.install(in: $0, to: address) })
                 == "http/1.1"
         )
         // Without a name in the pool's settings the host or the address that was called is what must fit.
         let plain = try UpstreamTrust(authority: self.authority.authorityFile, serverName: nil, logger: self.logger)
-        for (host, fits) in [("engine.internal", true), ("127.0.0.1", true), ("other.internal", false)] {
+        let byAddress = try engine("127.0.0.1")
+        for (server, host, fits) in [
+            (byName, "engine.internal", true), (byName, "other.internal", false), (byName, "127.0.0.1", false),
+            (byAddress, "127.0.0.1", true),
+        ] {
             let called = EndpointAddress(host: host, port: 8000)
             let negotiated = try? await Handshake.between(
-                server: engine,
+                server: server,
                 client: { try plain.install(in: $0, to: called) }
             )
             #expect((negotiated == "http/1.1") == fits, "\(host)")

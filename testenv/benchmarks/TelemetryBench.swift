@@ -45,10 +45,11 @@ struct TelemetryBench: ParsableCommand, Bench {
         var lines = 0
         var samples = 0
         var running = 0
-        // A page takes microseconds: many of them make one measurement, and the measurements take turns.
+        // A page takes microseconds: many of them make one measurement, and the measurements take turns, for some
+        // seconds: what else the processor does changes how well it foresees the branches.
         let pages = 200
         var times: (scan: [Double], read: [Double], engine: [Double]) = ([], [], [])
-        for _ in 0..<25 {
+        for _ in 0..<401 {
             times.scan.append(Stopwatch.median(of: 1) { for _ in 0..<pages { lines += Self.lines(of: page) } })
             times.read.append(
                 Stopwatch.median(of: 1) {

@@ -290,7 +290,8 @@ struct GossipSecurityStoryTests {
                 try await fleet.metric("isobar_gossip_dropped_total{reason=\"flood\"}"),
                 try await fleet.metric("isobar_hub_frames_refused_total{reason=\"forged\"}")
             )
-            #expect(dropped > 0, "nothing was counted as a flood")
+            // Each pause lets 64 more come in; so many pauses that the flood can only have waited at its source.
+            #expect(dropped > Double(each) / 200, "\(dropped) pauses")
             #expect(taken > 0 && dropped + taken <= Double(2 * each), "\(taken) came to the seal")
         }
     }

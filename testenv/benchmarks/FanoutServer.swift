@@ -34,39 +34,30 @@ struct FanoutServer: AsyncParsableCommand {
     @Option(help: "Folder of certificates, made by isobar pki; plain text without.") var pki: String?
 
     func run() async throws {
-        let logger = Logger(label: "fanout", factory: { _ in SwiftLogNoOpLogHandler() })
-        let links = try self.pki.map { folder in
-            try LinkCredentials(
-                files: LinkFiles(
-                    certificate: "\(folder)/hub-bench.crt",
-                    key: "\(folder)/hub-bench.key",
-                    authority: "\(folder)/ca.crt"
-                ),
-                logger: logger
-            )
-        }
         let counter = AnswerCounter()
         let clock = LeapingClock()
         let board = PlanBoard(clock: { clock.now })
         let naive = NewestWins<EncodedPlan>()
-        let server = try WireServer(
-            listen: EndpointAddress(host: "127.0.0.1", port: 0),
-            services: [],
-            methods: [PlanService(board: board, audience: counter)],
-            credentials: links,
-            onListening: { Self.say(["port": Double($0.port)]) }
-        )
-        let naiveServer = NaivePlans.server(plans: naive, counter: counter, pki: self.pki)
         let kind = self.kind
         let scope = PlanScope(region: FanoutPlans.region(0))
         var plans = FanoutPlans(regions: self.regions, clusters: self.clusters)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let links { group.addTask { try await links.run() } }
             switch kind {
-            case .direct: group.addTask { try await server.run() }
+            case .direct:
+                let links = try self.credentials()
+                let server = try WireServer(
+                    listen: EndpointAddress(host: "127.0.0.1", port: 0),
+                    services: [],
+                    methods: [PlanService(board: board, audience: counter)],
+                    credentials: links,
+                    onListening: { Self.say(["port": Double($0.port)]) }
+                )
+                if let links { group.addTask { try await links.run() } }
+                group.addTask { try await server.run() }
             case .naive:
-                group.addTask { try await naiveServer.serve() }
-                Self.say(["port": Double(try await naiveServer.transport.listeningAddress.ipv4?.port ?? 0)])
+                let server = NaivePlans.server(plans: naive, counter: counter, pki: self.pki)
+                group.addTask { try await server.serve() }
+                Self.say(["port": Double(try await server.transport.listeningAddress.ipv4?.port ?? 0)])
             }
             func announce(_ plan: Plan, to count: Int) async throws -> [String: Double] {
                 let encoded = try EncodedPlan(plan)
@@ -113,6 +104,20 @@ struct FanoutServer: AsyncParsableCommand {
             }
             // Whoever started it is done.
             group.cancelAll()
+        }
+    }
+
+    private func credentials() throws -> LinkCredentials? {
+        let logger = Logger(label: "fanout", factory: { _ in SwiftLogNoOpLogHandler() })
+        return try self.pki.map { folder in
+            try LinkCredentials(
+                files: LinkFiles(
+                    certificate: "\(folder)/hub-bench.crt",
+                    key: "\(folder)/hub-bench.key",
+                    authority: "\(folder)/ca.crt"
+                ),
+                logger: logger
+            )
         }
     }
 

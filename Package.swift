@@ -191,6 +191,7 @@ let rooms: [Room] = [
         testUses: ["CertificateAuthority", "TestKit", "WireTransport"],
         testProducts: [.grpcInProcess, .logging]
     ),
+    Room(name: "LoopbackPorts", floor: .doors, pure: false, testProducts: [.nioCore, .nioPosix]),
     Room(
         name: "Observability",
         floor: .doors,
@@ -253,7 +254,7 @@ let rooms: [Room] = [
         pure: false,
         uses: ["EtcdCare"],
         products: [.subprocess, .systemPackage],
-        testUses: ["FleetModel", "ProcessKit", "TestKit"]
+        testUses: ["FleetModel", "LoopbackPorts", "ProcessKit", "TestKit"]
     ),
     Room(
         name: "WireTransport",
@@ -329,7 +330,7 @@ let rooms: [Room] = [
         name: "DemoProgram",
         floor: .programs,
         pure: false,
-        uses: ["FleetModel", "WorkloadTraces"],
+        uses: ["FleetModel", "LoopbackPorts", "WorkloadTraces"],
         products: [
             .argumentParser, .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .subprocess, .systemPackage,
             .unixSignals,
@@ -365,7 +366,7 @@ let rooms: [Room] = [
         name: "ProcessKit",
         floor: .proving,
         pure: false,
-        uses: ["TestKit"],
+        uses: ["LoopbackPorts", "TestKit"],
         products: [.nioCore, .nioPosix, .subprocess, .systemPackage]
     ),
     Room(
@@ -382,9 +383,9 @@ let rooms: [Room] = [
         pure: false,
         uses: [
             "EngineSignals", "EtcdCare", "EtcdProcess", "Exposition", "FleetModel", "FleetPlanning", "GossipCore",
-            "GossipTransport", "HubProgram", "Leadership", "Linearizability", "PlanStream", "ProcessKit",
-            "RequestRouting", "StateStore", "StateStoreEtcd", "StateStoreSQLite", "WeightSolver", "WireProtocol",
-            "WireTransport",
+            "GossipTransport", "HubProgram", "Leadership", "Linearizability", "LoopbackPorts", "PlanStream",
+            "ProcessKit", "RequestRouting", "StateStore", "StateStoreEtcd", "StateStoreSQLite", "WeightSolver",
+            "WireProtocol", "WireTransport",
         ],
         products: [
             .argumentParser, .grpcCore, .grpcProtobuf, .grpcTransport, .lifecycle, .logging, .nioCore, .nioHPACK,
@@ -435,7 +436,7 @@ let targets: [Target] =
             .testTarget(
                 name: "StoryTests",
                 dependencies: [
-                    "isobar", "FleetModel", "ProcessKit", "TestKit", "WireProtocol", "WireTransport",
+                    "isobar", "FleetModel", "LoopbackPorts", "ProcessKit", "TestKit", "WireProtocol", "WireTransport",
                     Product.asyncHTTPClient.dependency, Product.grpcCore.dependency,
                     Product.logging.dependency, Product.nioCore.dependency, Product.nioHTTP1.dependency,
                     Product.protobuf.dependency, Product.subprocess.dependency, Product.systemPackage.dependency,

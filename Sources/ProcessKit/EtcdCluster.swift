@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import Subprocess
 import TestKit
 
@@ -53,7 +54,7 @@ package struct EtcdCluster: Sendable {
     package init(members count: Int = 1, certificates: Certificates? = nil, options more: [String] = []) async throws {
         guard let executable = Self.executable else { throw Missing() }
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(2 * count)
+        let ports = try FreePorts.take(2 * count)
         let all = (0..<count).map { "m\($0)=http://127.0.0.1:\(ports[count + $0])" }.joined(separator: ",")
         self.folder = folder
         self.certificates = certificates

@@ -177,9 +177,4 @@ import Testing
             try await link.close()
         }
     }
-
-    @Test func reservedPortsDiffer() async throws {
-        let ports = try await PortReservation.reserve(40, on: group)
-        #expect(Set(ports).count == 40)
-    }
 }

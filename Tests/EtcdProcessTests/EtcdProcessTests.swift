@@ -1,6 +1,7 @@
 import EtcdCare
 import FleetModel
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import Synchronization
 import TestKit
@@ -55,7 +56,7 @@ struct EtcdProgramTests {
 @Suite("An etcd that runs", .enabled(if: EtcdCluster.isExpected, Comment(rawValue: EtcdCluster.advice)))
 struct EtcdProcessTests {
     private static func launch(_ folder: TemporaryFolder) async throws -> EtcdLaunch {
-        let ports = try await FreePorts.take(2)
+        let ports = try FreePorts.take(2)
         let site = EtcdSite(
             replica: try ReplicaName("hub-0"),
             client: EndpointAddress(host: "127.0.0.1", port: ports[0]),

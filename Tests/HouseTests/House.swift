@@ -45,6 +45,7 @@ enum House {
         "EngineScraping": Room(floor: .doors),
         "EtcdProcess": Room(floor: .doors),
         "GossipTransport": Room(floor: .doors),
+        "LoopbackPorts": Room(floor: .doors),
         "Observability": Room(floor: .doors),
         "OperatorLink": Room(floor: .doors),
         "PlanStream": Room(floor: .doors),
@@ -76,8 +77,8 @@ enum House {
         // It brings its own clock and dice, like a test.
         "FleetSimulator": Room(floor: .proving, neighbours: ["TestKit"]),
         "Linearizability": Room(floor: .proving),
-        // Processes live in folders that are removed with them.
-        "ProcessKit": Room(floor: .proving, neighbours: ["TestKit"]),
+        // Processes are told free ports, as those of the demo are, and live in folders that are removed with them.
+        "ProcessKit": Room(floor: .proving, neighbours: ["LoopbackPorts", "TestKit"]),
         // The law suite of stores is shared by the tests of every store.
         "TestKit": Room(floor: .proving, neighbours: ["StateStore"]),
     ]

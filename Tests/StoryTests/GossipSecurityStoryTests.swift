@@ -2,6 +2,7 @@ import FleetModel
 import Foundation
 import GRPCCore
 import Logging
+import LoopbackPorts
 import ProcessKit
 import SwiftProtobuf
 import TestKit
@@ -27,7 +28,7 @@ private struct SecuredFleet: Sendable {
             let ended = try await Binary.run(["pki"] + arguments + ["--pki", pki])
             #expect(ended.code == 0, "\(ended)")
         }
-        let ports = try await FreePorts.take(4)
+        let ports = try FreePorts.take(4)
         func process(_ name: String, _ program: [String], _ yaml: String? = nil) throws -> ChildProcess {
             if let yaml { try Data(yaml.utf8).write(to: URL(fileURLWithPath: folder.file("\(name).yaml"))) }
             let config = yaml == nil ? [] : ["--config", folder.file("\(name).yaml")]

@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import TestKit
 import Testing
@@ -16,7 +17,7 @@ private struct GossipFleet: Sendable {
     init() async throws {
         let folder = try TemporaryFolder()
         let etcd = try await EtcdCluster()
-        let ports = try await FreePorts.take(10)
+        let ports = try FreePorts.take(10)
         let (hubs, admins) = (Array(ports[0..<3]), Array(ports[3..<6]))
         var links: [CutLink] = []
         for port in hubs { links.append(try await CutLink.open(to: port)) }

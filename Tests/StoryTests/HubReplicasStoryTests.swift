@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import TestKit
 import Testing
@@ -35,7 +36,7 @@ private struct ReplicatedFleet: Sendable {
     init() async throws {
         let folder = try TemporaryFolder()
         let etcd = try await EtcdCluster()
-        let ports = try await FreePorts.take(10)
+        let ports = try FreePorts.take(10)
         let addresses = (0..<3).map { "\"127.0.0.1:\(ports[$0])\"" }.joined(separator: ",")
         func process(_ program: String, _ name: String, _ options: [String], yaml: String? = nil) throws -> ChildProcess
         {
@@ -174,7 +175,7 @@ struct HubReplicasStoryTests {
     @Test("a hub without its etcd says what it waits for, and ends when it is told to")
     func alone() async throws {
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(2)
+        let ports = try FreePorts.take(2)
         try Data(#"{replica: a, listen: "127.0.0.1:\#(ports[0])", store: etcd, etcd: ["127.0.0.1:\#(ports[1])"]}"#.utf8)
             .write(to: URL(fileURLWithPath: folder.file("hub.yaml")))
         let hub = ChildProcess(

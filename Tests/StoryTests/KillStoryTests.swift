@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import TestKit
 import Testing
@@ -19,7 +20,7 @@ struct KillStoryTests {
     @Test("an engine that is killed loses no request that had not begun, and none is executed twice")
     func engine() async throws {
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(6)
+        let ports = try FreePorts.take(6)
         let (agent, gateway, admin, hub) = (ports[2], ports[3], ports[4], ports[5])
         func write(_ name: String, _ text: String) throws -> [String] {
             try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file("\(name).yaml")))

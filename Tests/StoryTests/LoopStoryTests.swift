@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import NIOHTTP1
 import ProcessKit
 import TestKit
@@ -19,7 +20,7 @@ private struct Region: Sendable {
 
     init() async throws {
         self.folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(8)
+        let ports = try FreePorts.take(8)
         (self.engine, self.hub, self.hubAdmin) = (ports[0], ports[1], ports[2])
         (self.agent, self.gateway, self.gatewayAdmin) = (ports[3], ports[4], ports[5])
         (self.agentAdmin, self.twin) = (ports[6], ports[7])

@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import TestKit
 import Testing
@@ -26,7 +27,7 @@ private struct ManagedFleet: Sendable {
     // `isSecure`: mutual TLS on every link, those of etcd too.
     init(isSecure: Bool = false) async throws {
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(9)
+        let ports = try FreePorts.take(9)
         let members = (0..<3).map { place in
             "{replica: hub-\(place), client: \"127.0.0.1:\(ports[place])\", peer: \"127.0.0.1:\(ports[3 + place])\"}"
         }.joined(separator: ", ")
@@ -252,7 +253,7 @@ struct ManagedEtcdStoryTests {
     @Test("a hub that cannot run its etcd says which field is wrong, and ends")
     func refused() async throws {
         let folder = try TemporaryFolder()
-        let ports = try await FreePorts.take(4)
+        let ports = try FreePorts.take(4)
         func run(_ managed: String, _ more: String = "") async throws -> Binary.Ended {
             let text =
                 "{replica: hub-0, listen: \"127.0.0.1:\(ports[0])\", store: etcd, \(more)managedEtcd: {\(managed)}}"

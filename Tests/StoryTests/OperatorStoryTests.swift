@@ -1,4 +1,5 @@
 import Foundation
+import LoopbackPorts
 import ProcessKit
 import TestKit
 import Testing
@@ -12,7 +13,7 @@ private struct TwoRegions: Sendable {
 
     init() async throws {
         self.folder = try TemporaryFolder()
-        self.ports = try await FreePorts.take(9)
+        self.ports = try FreePorts.take(9)
         self.hub = self.ports[8]
         try self.write("hub.yaml", "listen: 127.0.0.1:\(self.hub)\nstate: \(self.folder.file("hub.sqlite"))\n")
         try self.write("hub-new.yaml", "listen: 127.0.0.1:\(self.hub)\nstate: \(self.folder.file("new.sqlite"))\n")
@@ -274,7 +275,7 @@ struct OperatorStoryTests {
     )
     func certificates() async throws {
         let folder = try TemporaryFolder()
-        let port = try #require(try await FreePorts.take(1).first)
+        let port = try #require(try FreePorts.take(1).first)
         let pki = folder.file("pki")
         for arguments in [
             ["init", "--fleet", "night"], ["issue", "hub", "hub-0"], ["issue", "operator", "ann"],
@@ -312,7 +313,7 @@ struct OperatorStoryTests {
     @Test("without a hub every command says so in one line, and a manifest's mistakes have file, line and path")
     func mistakes() async throws {
         let folder = try TemporaryFolder()
-        let port = try #require(try await FreePorts.take(1).first)
+        let port = try #require(try FreePorts.take(1).first)
         for arguments in [["status"], ["check"], ["get"], ["plan", "show"], ["audit"]] {
             let ended = try await Binary.run(arguments + ["--hub", "127.0.0.1:\(port)"])
             #expect(ended.code == 69, "\(arguments): \(ended)")

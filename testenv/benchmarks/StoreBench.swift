@@ -7,6 +7,7 @@ import Foundation
 import GossipCore
 import HubProgram
 import Leadership
+import LoopbackPorts
 import PlanStream
 import ProcessKit
 import StateStore
@@ -132,7 +133,7 @@ struct StoreBench: AsyncParsableCommand, Bench {
 
     /// One member, as a hub runs it.
     private static func withEtcd(_ folder: String, _ body: (EtcdStore, Int32) async throws -> Void) async throws {
-        let ports = try await FreePorts.take(2)
+        let ports = try FreePorts.take(2)
         let site = EtcdSite(
             replica: ReplicaName(unchecked: "hub-0"),
             client: EndpointAddress(host: "127.0.0.1", port: ports[0]),

@@ -1,5 +1,6 @@
 import FleetModel
 import Foundation
+import LoopbackPorts
 import NIOCore
 
 /// Where every process of the demo listens, and where its files lie.
@@ -24,11 +25,11 @@ struct Layout: Sendable {
     /// How a region's processes reach the hub.
     let hubs: [RegionName: EndpointAddress]
 
-    /// Reserves the ports and opens the links.
+    /// Takes the ports and opens the links.
     static func prepare(_ geography: Geography, directory: String, on group: any EventLoopGroup) async throws -> Layout
     {
         let count = 2 + geography.regions.map { $0.engines.count + 4 }.reduce(0, +)
-        var free = try await PortReservation.reserve(count, on: group)[...]
+        var free = try FreePorts.take(count).map { EndpointAddress(host: "127.0.0.1", port: $0) }[...]
         let hub = free.removeFirst()
         let hubAdmin = free.removeFirst()
         var sites: [RegionName: Site] = [:]

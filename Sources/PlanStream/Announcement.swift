@@ -32,6 +32,19 @@ final class Announcement: Sendable {
         let framed: ByteBuffer
     }
 
+    /// How a gateway says that it has taken the plan.
+    final class Answer: Sendable {
+        let version: PlanVersion
+        let encoded: ByteBuffer
+
+        init(to version: PlanVersion) throws(PlanUnreadable) {
+            self.version = version
+            var message = Isobar_V1_GatewayMessage()
+            message.acknowledgement.version = Isobar_V1_PlanVersion(version)
+            self.encoded = ByteBuffer(bytes: try message.encoded())
+        }
+    }
+
     private struct State {
         /// The announcement before this one: what most gateways hold.
         var parent: Announcement?
@@ -46,6 +59,8 @@ final class Announcement: Sendable {
     let plan: EncodedPlan?
     /// The version in force, framed.
     let heartbeat: ByteBuffer
+    /// `nil` without a plan.
+    let answer: Answer?
     private let state: Mutex<State>
 
     init(_ plan: EncodedPlan?, after parent: Announcement? = nil) throws(PlanUnreadable) {
@@ -53,6 +68,7 @@ final class Announcement: Sendable {
         var message = Isobar_V1_HubMessage()
         message.heartbeat = Isobar_V1_PlanVersion(plan?.version ?? PlanVersion(epoch: 0, generation: 0))
         self.heartbeat = try message.framed()
+        self.answer = try plan.map { plan throws(PlanUnreadable) in try Answer(to: plan.version) }
         self.state = Mutex(State(parent: parent))
         // One generation back is enough, and all of them would be the whole history.
         parent?.state.withLock { $0.parent = nil }
@@ -105,12 +121,14 @@ final class Announcement: Sendable {
     }
 }
 
-extension Isobar_V1_HubMessage {
-    fileprivate func framed() throws(PlanUnreadable) -> ByteBuffer {
+extension Message {
+    fileprivate func encoded() throws(PlanUnreadable) -> [UInt8] {
         do {
-            return DirectMessage.framed(try self.serializedBytes())
+            return try self.serializedBytes()
         } catch {
             throw PlanUnreadable(reason: "encoding: \(error)")
         }
     }
+
+    fileprivate func framed() throws(PlanUnreadable) -> ByteBuffer { DirectMessage.framed(try self.encoded()) }
 }

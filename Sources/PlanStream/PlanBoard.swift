@@ -1,6 +1,7 @@
 package import FleetModel
 import NIOCore
 import Synchronization
+import WireProtocol
 
 /// What became of what a hub replica said to its gateways.
 package struct PlanTraffic: Hashable, Sendable {
@@ -110,22 +111,29 @@ final class Tally: Sendable {
 
 /// The streams of one event loop; touched on that loop only.
 final class LoopStreams {
+    /// Those of one connection are served together: they share its state and its system calls.
+    private struct Connection {
+        let connection: any DirectConnection
+        var streams: [ObjectIdentifier: GatewayStream] = [:]
+    }
+
     private let tally: Tally
-    /// By connection, whose streams are served one after the other: they share its state and its system calls.
-    private var streams: [ObjectIdentifier: [ObjectIdentifier: GatewayStream]] = [:]
+    private var connections: [ObjectIdentifier: Connection] = [:]
     private var streamsEver: UInt64 = 0
 
     init(tally: Tally) { self.tally = tally }
 
     func add(_ stream: GatewayStream) {
-        self.streams[stream.connection, default: [:]][ObjectIdentifier(stream)] = stream
+        let connection = stream.connection
+        self.connections[ObjectIdentifier(connection), default: Connection(connection: connection)]
+            .streams[ObjectIdentifier(stream)] = stream
         self.count { $0.streams += 1 }
     }
 
     func remove(_ stream: GatewayStream) {
-        let connection = stream.connection
-        guard self.streams[connection]?.removeValue(forKey: ObjectIdentifier(stream)) != nil else { return }
-        if self.streams[connection]?.isEmpty == true { self.streams[connection] = nil }
+        let connection = ObjectIdentifier(stream.connection)
+        guard self.connections[connection]?.streams.removeValue(forKey: ObjectIdentifier(stream)) != nil else { return }
+        if self.connections[connection]?.streams.isEmpty == true { self.connections[connection] = nil }
         self.count { $0.streams -= 1 }
     }
 
@@ -143,9 +151,12 @@ final class LoopStreams {
     func serve(_ announcement: Announcement, now: Seconds) {
         var traffic = PlanTraffic()
         var stuck: [GatewayStream] = []
-        for connection in self.streams.values {
-            for stream in connection.values where stream.serve(announcement, isConfirmed: true, now: now, &traffic) {
-                stuck.append(stream)
+        for connection in self.connections.values {
+            connection.connection.gathering {
+                for stream in connection.streams.values
+                where stream.serve(announcement, isConfirmed: true, now: now, &traffic) {
+                    stuck.append(stream)
+                }
             }
         }
         traffic.dropped += UInt64(stuck.count)

@@ -16,8 +16,8 @@ package protocol DirectMethod: Sendable {
 /// The client's end of a call, as the method sees it; to be used on ``eventLoop`` only.
 package protocol DirectCall: AnyObject {
     var eventLoop: any EventLoop { get }
-    /// The same for all calls of one connection.
-    var connection: ObjectIdentifier { get }
+    /// What the call came on.
+    var connection: any DirectConnection { get }
     /// Who calls; `nil` on a link without identities, which is plain text on loopback.
     var peer: LinkPeer? { get }
     /// Whether a message would go out now. One that is written all the same waits in memory.
@@ -26,6 +26,12 @@ package protocol DirectCall: AnyObject {
     func write(_ framed: ByteBuffer)
     /// Ends the call: in order, or with an error. Nothing follows, and ``DirectStream/ended()`` is not called.
     func end(_ error: RPCError?)
+}
+
+/// A connection with calls of direct methods; to be used on its event loop only.
+package protocol DirectConnection: AnyObject {
+    /// Runs `body`; what it writes to calls of this connection goes out together.
+    func gathering(_ body: () -> Void)
 }
 
 /// The method's end of a call.

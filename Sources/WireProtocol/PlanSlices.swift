@@ -19,13 +19,13 @@ extension Isobar_V1_Plan {
 
 extension Isobar_V1_PoolPlan {
     fileprivate mutating func keepRows(of source: String) {
-        self.rows.removeAll { $0.source != source }
+        self.rows = self.rows.filter { $0.source == source }
         var used: Set<String> = []
         for row in self.rows { used.formUnion(row.usedPlaces.compactMap { self.clusters.at($0)?.name }) }
         self.failover = self.failover.compactMap { failover in
             guard used.contains(failover.lost) else { return nil }
             var kept = failover
-            kept.rows.removeAll { $0.source != source }
+            kept.rows = kept.rows.filter { $0.source == source }
             return kept.rows.isEmpty ? nil : kept
         }
     }

@@ -17,24 +17,51 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// Longer messages from a client end its call.
     static let messageMax = 1 << 20
 
+    /// Bytes of a call that may be on their way to the network before it takes no more.
+    static let unsentMax = 8 << 10
+
     let eventLoop: any EventLoop
-    let connection: ObjectIdentifier
+    private let writer: DirectConnectionHandler
     private let methods: [String: any DirectMethod]
     private let callGuard: CallGuard?
     private var context: ChannelHandlerContext?
     private var stream: (any DirectStream)?
     private var received = ByteBuffer()
     private var caller: LinkPeer?
-    private var isDirect = false
-    /// As the channel last said.
-    private(set) var isWritable = false
+    /// Of a direct call.
+    private var streamID: HTTP2StreamID?
+    /// Whether the connection takes more, as the channel last said.
+    private var isConnectionWritable = false
+    private var unsent = 0
+    private var isWriting = false
     private var isOver = false
 
-    init(of stream: any Channel, methods: [String: any DirectMethod], callGuard: CallGuard?) {
-        self.eventLoop = stream.eventLoop
-        self.connection = ObjectIdentifier(stream.parent ?? stream)
+    private var isDirect: Bool { self.streamID != nil }
+
+    private init(
+        _ eventLoop: any EventLoop,
+        _ writer: DirectConnectionHandler,
+        _ methods: [String: any DirectMethod],
+        _ callGuard: CallGuard?
+    ) {
+        self.eventLoop = eventLoop
+        self.writer = writer
         self.methods = methods
         self.callGuard = callGuard
+    }
+
+    /// Puts a handler before all others of a stream; on its event loop.
+    ///
+    /// - Throws: When its connection has no ``DirectConnectionHandler``.
+    static func install(
+        in stream: any Channel,
+        methods: [String: any DirectMethod],
+        callGuard: CallGuard?
+    ) throws {
+        guard let connection = stream.parent else { throw ChannelError.inappropriateOperationForState }
+        let writer = try connection.pipeline.syncOperations.handler(type: DirectConnectionHandler.self)
+        let handler = DirectCallHandler(stream.eventLoop, writer, methods, callGuard)
+        try stream.pipeline.syncOperations.addHandler(handler, position: .first)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -58,14 +85,18 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func begin(_ context: ChannelHandlerContext, _ data: NIOAny) {
         guard case .headers(let head) = self.unwrapInboundIn(data),
             let path = head.headers.first(name: ":path"),
-            let method = self.methods[path]
+            let method = self.methods[path],
+            let options = context.channel.syncOptions,
+            let streamID = try? options.getOption(HTTP2StreamChannelOptions.streamID)
         else {
             context.fireChannelRead(data)
             context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
             return
         }
-        self.isDirect = true
-        self.isWritable = context.channel.isWritable
+        self.streamID = streamID
+        self.isConnectionWritable = context.channel.isWritable
+        // Read on from here: otherwise each message asks all of gRPC's handlers behind this one whether to.
+        try? options.setOption(.autoRead, value: false)
         do throws(RPCError) {
             guard head.headers.first(name: ":method") == "POST",
                 head.headers.first(name: "content-type")?.hasPrefix("application/grpc") == true
@@ -108,12 +139,12 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if !self.isDirect { context.fireChannelReadComplete() }
+        if self.isDirect { context.read() } else { context.fireChannelReadComplete() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         guard self.isDirect else { return context.fireChannelWritabilityChanged() }
-        self.isWritable = context.channel.isWritable
+        self.isConnectionWritable = context.channel.isWritable
         if self.isWritable { self.stream?.writable() }
     }
 
@@ -169,10 +200,26 @@ final class DirectCallHandler: ChannelInboundHandler, RemovableChannelHandler {
 extension DirectCallHandler: DirectCall {
     var peer: LinkPeer? { self.caller }
 
+    var connection: any DirectConnection { self.writer }
+
+    var isWritable: Bool { self.isConnectionWritable && self.unsent < Self.unsentMax }
+
     func write(_ framed: ByteBuffer) {
-        guard !self.isOver, let context = self.context else { return }
-        let payload = HTTP2Frame.FramePayload.data(.init(data: .byteBuffer(framed)))
-        context.writeAndFlush(self.wrapOutboundOut(payload), promise: nil)
+        guard !self.isOver, let streamID = self.streamID else { return }
+        let count = framed.readableBytes
+        self.unsent += count
+        let promise = self.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { _ in self.sent(count) }
+        self.isWriting = true
+        self.writer.write(framed, to: streamID, promise: promise)
+        self.isWriting = false
+    }
+
+    private func sent(_ count: Int) {
+        let wasWritable = self.isWritable
+        self.unsent -= count
+        // Who writes sees for himself, and is not called from his own call.
+        if self.isWritable, !wasWritable, !self.isWriting { self.stream?.writable() }
     }
 
     func end(_ error: RPCError?) {

@@ -8,8 +8,6 @@ package import WireProtocol
 
 /// Serves gRPC services on one port.
 package struct WireServer: Service {
-    /// Bytes that go out at once.
-    private static let flushBytes = 32 << 10
     /// Bytes of a connection that may wait for the network before its streams hear of it, and those below which they
     /// may go on: each time all of them are told, so that a plan for all of them must fit between.
     private static let unwritten = ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
@@ -46,24 +44,21 @@ package struct WireServer: Service {
             config: .defaults { config in
                 config.connection.maxGraceTime = .seconds(1)
                 // Streams of one connection that write in one turn share a system call, and a TLS record.
-                config.connection.flushCoalescing = .init(maxFlushDelay: .microseconds(100), maxBytes: Self.flushBytes)
+                config.connection.flushCoalescing = .init(
+                    maxFlushDelay: .microseconds(100),
+                    maxBytes: DirectConnectionHandler.flushBytes
+                )
                 if !methodsByPath.isEmpty {
                     config.channelDebuggingCallbacks.onAcceptHTTP2Stream = { stream in
                         stream.eventLoop.makeCompletedFuture {
-                            try stream.pipeline.syncOperations.addHandler(
-                                DirectCallHandler(
-                                    of: stream,
-                                    methods: methodsByPath,
-                                    callGuard: callGuard
-                                ),
-                                position: .first
-                            )
+                            try DirectCallHandler.install(in: stream, methods: methodsByPath, callGuard: callGuard)
                         }
                     }
                 }
                 config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try PingAbsorber.install(in: channel, ofServer: true)
+                        if !methodsByPath.isEmpty { try DirectConnectionHandler.install(in: channel) }
                         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: Self.unwritten)
                         guard let credentials else { return }
                         let remote = channel.remoteAddress.map { "\($0)" } ?? "unknown"

@@ -51,12 +51,51 @@ private final class Counting: DirectMethod {
     }
 }
 
+/// Pours out numbered messages for as long as the call takes them.
+private final class Pouring: DirectMethod {
+    static let count = 600
+    static let padding = Data(count: 64 << 10)
+
+    let path = "/isobar.v1.Plans/Subscribe"
+    let poured = Mutex(0)
+
+    private final class Stream: DirectStream {
+        let call: any DirectCall
+        let pouring: Pouring
+
+        init(_ call: any DirectCall, _ pouring: Pouring) {
+            self.call = call
+            self.pouring = pouring
+        }
+
+        func received(_: ByteBuffer) { self.writable() }
+
+        func writable() {
+            while self.call.isWritable {
+                let number = self.pouring.poured.withLock { $0 }
+                guard number < Pouring.count else { return }
+                var message = Isobar_V1_HubMessage()
+                message.plan.hash = Data("\(number)".utf8)
+                message.plan.body = Pouring.padding
+                guard let bytes: [UInt8] = try? message.serializedBytes() else { return }
+                self.call.write(DirectMessage.framed(bytes))
+                self.pouring.poured.withLock { $0 += 1 }
+            }
+        }
+
+        func ended() {}
+    }
+
+    func open(_ call: any DirectCall) -> any DirectStream { Stream(call, self) }
+}
+
 @Suite("A method on the event loops")
 struct DirectCallTests {
     private let counting = Counting()
 
     /// A server with a service of gRPC's beside the method, and a client of it, for as long as a story lasts.
     private func tell(
+        of method: (any DirectMethod)? = nil,
         server: LinkCredentials? = nil,
         client: LinkCredentials? = nil,
         _ story: @escaping @Sendable (GRPCClient<WireClient.Transport>) async throws -> Void
@@ -67,7 +106,7 @@ struct DirectCallTests {
         let wire = try WireServer(
             listen: EndpointAddress(host: "127.0.0.1", port: 0),
             services: [SampleService(batches: NewestWins([batch]), now: { 0 })],
-            methods: [self.counting],
+            methods: [method ?? self.counting],
             credentials: server,
             onListening: { bound.send($0) }
         )
@@ -151,6 +190,32 @@ struct DirectCallTests {
                 group.cancelAll()
             }
             try await eventually("it has gone") { self.counting.ended.withLock { $0 } == 1 }
+        }
+    }
+
+    @Test("stops writing to a client that does not read, and goes on where it stopped when it does")
+    func waits() async throws {
+        let pouring = Pouring()
+        try await self.tell(of: pouring) { client in
+            let numbers = try await Isobar_V1_Plans.Client(wrapping: client).subscribe { writer in
+                try await writer.write(Isobar_V1_GatewayMessage())
+                // Open until the answer has been read.
+                for await _ in AsyncStream.makeStream(of: Never.self).stream {}
+            } onResponse: { response in
+                var before = 0
+                try await eventually("the method waits") {
+                    let poured = pouring.poured.withLock { $0 }
+                    defer { before = poured }
+                    return poured == before && (1..<Pouring.count).contains(poured)
+                }
+                var numbers: [String] = []
+                for try await message in response.messages {
+                    numbers.append(String(decoding: message.plan.hash, as: UTF8.self))
+                    if numbers.count == Pouring.count { break }
+                }
+                return numbers
+            }
+            #expect(numbers.elementsEqual((0..<Pouring.count).map(String.init)))
         }
     }
 

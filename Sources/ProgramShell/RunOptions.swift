@@ -51,6 +51,8 @@ package struct RunOptions: ParsableArguments {
                 logger: Logger(label: "isobar.\(command)")
             )
             configuration.maximumGracefulShutdownDuration = .seconds(5)
+            // What then still runs is a fault, and a program that does not end is worse than one that says so.
+            configuration.maximumCancellationDuration = .seconds(20)
             try await ServiceGroup(configuration: configuration).run()
         }
     }

@@ -3,6 +3,7 @@ package import FleetModel
 import Foundation
 import GRPCCore
 package import StateStore
+import WireTransport
 
 /// How to reach an etcd cluster.
 package struct EtcdSettings: Sendable {
@@ -242,15 +243,9 @@ package final class EtcdStore: StateStore {
     }
 
     package func run() async {
-        let members = self.members.all
-        await withTaskCancellationHandler {
-            await withDiscardingTaskGroup { group in
-                // It returns when the client is shut down, and throws when it is asked to run twice.
-                for member in members { group.addTask { try? await member.client.runConnections() } }
-            }
-        } onCancel: {
-            // Cancelling alone leaves connections that have failed waiting for their next attempt.
-            for member in members { member.client.beginGracefulShutdown() }
+        await withDiscardingTaskGroup { group in
+            // It throws when it is asked to run twice, and returns when cancelled.
+            for member in self.members.all { group.addTask { try? await member.client.keepConnections() } }
         }
     }
 }

@@ -67,7 +67,7 @@ package struct WireClient: Service {
     package func whileConnected(_ body: @escaping @Sendable () async -> Void) async {
         await withTaskGroup(of: Void.self) { group in
             // It ends when it is shut down, below; an error would come back with every call.
-            group.addTask { try? await self.client.runConnections() }
+            group.addTask { try? await self.client.keepConnections() }
             group.addTask { await body() }
             await group.next()
             self.client.beginGracefulShutdown()
@@ -78,7 +78,7 @@ package struct WireClient: Service {
     /// Keeps the connection until a graceful shutdown.
     package func run() async throws {
         try await withGracefulShutdownHandler {
-            try await self.client.runConnections()
+            try await self.client.keepConnections()
         } onGracefulShutdown: {
             self.client.beginGracefulShutdown()
         }

@@ -3,7 +3,6 @@ package import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import NIOCore
 import ServiceLifecycle
-import Synchronization
 package import WireProtocol
 
 /// Serves gRPC services on one port.
@@ -14,7 +13,6 @@ package struct WireServer: Service {
 
     private let address: EndpointAddress
     private let server: GRPCServer<HTTP2ServerTransport.Posix>
-    private let onListening: @Sendable (EndpointAddress) -> Void
 
     /// - Parameters:
     ///   - address: Where to listen; port 0 lets the system choose.
@@ -32,7 +30,6 @@ package struct WireServer: Service {
     ) throws(WireRefusal) {
         if credentials == nil { try WireRefusal.check(address, field: "listen") }
         self.address = address
-        self.onListening = onListening
         let callGuard = credentials.map { CallGuard(credentials: $0) }
         let methodsByPath = Dictionary(methods.map { ($0.path, $0) }) { first, _ in first }
         let transport = HTTP2ServerTransport.Posix(
@@ -53,6 +50,15 @@ package struct WireServer: Service {
                         stream.eventLoop.makeCompletedFuture {
                             try DirectCallHandler.install(in: stream, methods: methodsByPath, callGuard: callGuard)
                         }
+                    }
+                }
+                config.channelDebuggingCallbacks.onBindTCPListener = { listener in
+                    listener.eventLoop.makeCompletedFuture {
+                        try listener.pipeline.syncOperations.addHandler(
+                            ListenerWatch { port in
+                                onListening(EndpointAddress(host: address.host, port: port ?? address.port))
+                            }
+                        )
                     }
                 }
                 config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
@@ -78,45 +84,36 @@ package struct WireServer: Service {
         )
     }
 
-    /// A server that ends before it listens would never say where.
-    private final class Listening: Sendable {
-        let hasBegun = Mutex(false)
-    }
-
     /// Serves until a graceful shutdown.
     ///
     /// - Throws: ``WireRefusal`` when the port cannot be had.
     package func run() async throws {
-        let listening = Listening()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                do {
-                    // A cancelled server waits for its open connections, and until then accepts others that nobody
-                    // takes any more, which ends the process: so its listener has to be closed first.
-                    try await withTaskCancellationHandler {
-                        try await withGracefulShutdownHandler {
-                            try await self.server.serve()
-                        } onGracefulShutdown: {
-                            self.server.beginGracefulShutdown()
-                        }
-                    } onCancel: {
-                        if listening.hasBegun.withLock({ $0 }) { self.server.beginGracefulShutdown() }
-                    }
-                } catch let error as RuntimeError where !Task.isCancelled {
-                    throw WireRefusal(
-                        field: "listen",
-                        address: self.address.description,
-                        reason: error.cause.map { "\($0)" } ?? error.message,
-                        fix: "stop what holds the port, or choose another one"
-                    )
+        let isEnding = Once()
+        @Sendable func end() {
+            isEnding.happens()
+            self.server.beginGracefulShutdown()
+        }
+        do {
+            // A server that is only cancelled waits for its open connections, and until then accepts others that nobody
+            // takes any more, which ends the process: so it is told to close its listener first.
+            try await withTaskCancellationHandler {
+                try await withGracefulShutdownHandler {
+                    try await self.server.serve()
+                } onGracefulShutdown: {
+                    end()
                 }
+            } onCancel: {
+                end()
             }
-            if let bound = try? await self.server.transport.listeningAddress {
-                listening.hasBegun.withLock { $0 = true }
-                let port = bound.ipv4?.port ?? bound.ipv6?.port ?? self.address.port
-                self.onListening(EndpointAddress(host: self.address.host, port: port))
-            }
-            try await group.waitForAll()
+        } catch let error as RuntimeError {
+            // One that is told to end before it listens says that its listener is closed.
+            if isEnding.happened { return }
+            throw WireRefusal(
+                field: "listen",
+                address: self.address.description,
+                reason: error.cause.map { "\($0)" } ?? error.message,
+                fix: "stop what holds the port, or choose another one"
+            )
         }
     }
 }

@@ -233,7 +233,7 @@ private final class BenchAgent: MeshAgentOwner {
 
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for client in self.clients { group.addTask { try? await client.client.runConnections() } }
+            for client in self.clients { group.addTask { try? await client.client.keepConnections() } }
             let registrar = Registrar(client: self.clients[0].client)
             let registration = try await registrar.register(
                 cluster: self.cluster,

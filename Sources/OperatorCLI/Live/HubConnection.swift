@@ -153,7 +153,7 @@ struct HubOptions: ParsableArguments {
         let wire = try WireClient(to: address, field: "--hub", role: .hub, credentials: credentials)
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let credentials { group.addTask { try await credentials.run() } }
-            group.addTask { try await wire.client.runConnections() }
+            group.addTask { try await wire.client.keepConnections() }
             defer {
                 wire.client.beginGracefulShutdown()
                 group.cancelAll()
@@ -175,7 +175,7 @@ extension HubOptions {
             let wire = try WireClient(to: target, field: "replica", role: .hub, credentials: credentials)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 if let credentials { group.addTask { try await credentials.run() } }
-                group.addTask { try await wire.client.runConnections() }
+                group.addTask { try await wire.client.keepConnections() }
                 defer { group.cancelAll() }
                 let client = OperatorClient(wire.client, hub: address, deadline: .seconds(3))
                 let value = try await body(client)

@@ -62,9 +62,9 @@ package struct PlanCluster: Hashable, Sendable {
 package struct PlanRow: Hashable, Sendable {
     package var source: RegionName
     package var band: Band
-    package var weights: [ClusterName: Double]
+    package var weights: ClusterShares
 
-    package init(source: RegionName, band: Band, weights: [ClusterName: Double]) {
+    package init(source: RegionName, band: Band, weights: ClusterShares) {
         self.source = source
         self.band = band
         self.weights = weights
@@ -117,7 +117,7 @@ package struct PoolPlan: Hashable, Sendable {
     }
 
     /// The shares for a source and band; with `lost`, those solved for the loss of that cluster.
-    package func weights(from source: RegionName, band: Band, lost: ClusterName? = nil) -> [ClusterName: Double]? {
+    package func weights(from source: RegionName, band: Band, lost: ClusterName? = nil) -> ClusterShares? {
         let rows = lost.map { lost in self.failover.first { $0.lost == lost }?.rows ?? [] } ?? self.rows
         return rows.first { $0.source == source && $0.band == band }?.weights
     }

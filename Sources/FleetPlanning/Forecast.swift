@@ -109,7 +109,7 @@ extension HubMind {
             let source: RegionName
             let band: Band
         }
-        func table(_ rows: [PlanRow]) -> [Place: [ClusterName: Double]] {
+        func table(_ rows: [PlanRow]) -> [Place: ClusterShares] {
             Dictionary(rows.map { (Place(source: $0.source, band: $0.band), $0.weights) }) { $1 }
         }
         let (nowTable, nextTable) = (table(now), table(next))
@@ -118,7 +118,7 @@ extension HubMind {
         let places = Set(oldTable.keys).union(newTable.keys).sorted { ($0.source, $0.band) < ($1.source, $1.band) }
         for place in places {
             let (before, after) = (oldTable[place] ?? [:], newTable[place] ?? [:])
-            for cluster in Set(before.keys).union(after.keys).sorted() {
+            for cluster in before.clusters(with: after) {
                 let (was, becomes) = (before[cluster] ?? 0, after[cluster] ?? 0)
                 guard abs(was - becomes) >= Forecast.smallest else { continue }
                 weights.append(

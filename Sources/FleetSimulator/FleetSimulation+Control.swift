@@ -174,8 +174,9 @@ extension FleetSimulation {
         let bands = self.world.bands.map(\.band)
         for row in new.rows where bands.contains(row.band) {
             guard let before = old.weights(from: row.source, band: row.band) else { continue }
-            let names = Set(before.keys).union(row.weights.keys).sorted()
-            self.churn.sum += names.reduce(0) { $0 + abs((row.weights[$1] ?? 0) - (before[$1] ?? 0)) }
+            self.churn.sum += before.clusters(with: row.weights).reduce(0) {
+                $0 + abs((row.weights[$1] ?? 0) - (before[$1] ?? 0))
+            }
             self.churn.rows += 1
         }
     }

@@ -36,12 +36,14 @@ extension FleetSimulation {
     }
 
     /// The shares by which a region's requests of a band are drawn now, by cluster; `nil` without weights.
-    package func weights(from region: RegionName, band: Band) -> [ClusterName: Double]? {
+    package func weights(from region: RegionName, band: Band) -> ClusterShares? {
         if let plan = self.lastPlan { return plan[self.pool]?.weights(from: region, band: band) }
         guard let row = self.gateways.first?.view.weights, !row.isEmpty else { return nil }
         let weights = row[self.world.place(ofRegion: region)]
         let total = weights.reduce(0, +)
         guard total > 0 else { return nil }
-        return Dictionary(uniqueKeysWithValues: zip(self.clusters.map(\.name), weights.map { $0 / total }))
+        var shares = ClusterShares(minimumCapacity: weights.count)
+        for (cluster, weight) in zip(self.clusters, weights) { shares[cluster.name] = weight / total }
+        return shares
     }
 }

@@ -180,7 +180,7 @@ package struct FleetStory {
         }
         for region in run.world.regions {
             guard let weights = run.weights(from: region.name, band: .standard) else { continue }
-            let shares = weights.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.percent($0.value))" }
+            let shares = weights.map { "\($0.cluster) \(Self.percent($0.weight))" }
             lines.append("  from \(region.name): \(shares.joined(separator: ", "))")
         }
         return lines

@@ -229,7 +229,9 @@ extension Hub {
                             HubStatus.Weights(
                                 source: row.source.text,
                                 band: row.band.rawValue,
-                                shares: Dictionary(uniqueKeysWithValues: row.weights.map { ($0.key.text, $0.value) })
+                                shares: Dictionary(
+                                    uniqueKeysWithValues: row.weights.map { ($0.cluster.text, $0.weight) }
+                                )
                             )
                         },
                         cost_seconds: plan?.cost,
@@ -283,14 +285,14 @@ extension Hub {
                 page.family("isobar_hub_weight_ratio", .gauge, help: "Shares by pool, source region, band and cluster.")
                 for pool in plan.pools {
                     for row in pool.rows {
-                        for (cluster, weight) in row.weights.sorted(by: { $0.key < $1.key }) {
+                        for share in row.weights {
                             page.sample(
                                 "isobar_hub_weight_ratio",
                                 [
                                     "pool": pool.pool.description, "source": row.source.text,
-                                    "band": row.band.rawValue, "cluster": cluster.text,
+                                    "band": row.band.rawValue, "cluster": share.cluster.text,
                                 ],
-                                weight
+                                share.weight
                             )
                         }
                     }

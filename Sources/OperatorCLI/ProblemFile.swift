@@ -134,7 +134,7 @@ struct ProblemFile {
         for (name, sources) in try field?.members(fields: Band.allCases.map(\.rawValue)) ?? [:] {
             guard let band = Band(rawValue: name) else { continue }
             for (source, clusters) in try sources.members() {
-                var weights: [ClusterName: Double] = [:]
+                var weights = ClusterShares()
                 for (cluster, weight) in try clusters.members() {
                     weights[ClusterName(unchecked: cluster)] = try weight.number(in: 0...(.infinity), "as a weight")
                 }

@@ -131,7 +131,7 @@ struct PoolRoutes: Sendable {
         return row
     }
 
-    private func row(_ weights: [ClusterName: Double]) -> [Double] {
+    private func row(_ weights: ClusterShares) -> [Double] {
         self.places.map { weights[$0.name] ?? 0 }
     }
 }

@@ -21,7 +21,7 @@ package enum Fixtures {
                 price: 0.25
             )
         }
-        func row(_ source: RegionName, _ weights: [ClusterName: Double]) -> PlanRow {
+        func row(_ source: RegionName, _ weights: ClusterShares) -> PlanRow {
             PlanRow(source: source, band: .standard, weights: weights)
         }
         let pool = PoolPlan(

@@ -95,8 +95,7 @@ package struct SolverAnswer: Sendable {
             for (place, source) in self.problem.sources.enumerated() {
                 let row = tables[band].row(place)
                 guard !row.isEmpty else { continue }
-                var weights: [ClusterName: Double] = [:]
-                weights.reserveCapacity(row.count)
+                var weights = ClusterShares(minimumCapacity: row.count)
                 for entry in row { weights[self.problem.clusters[entry.cluster].name] = entry.weight }
                 rows.append(PlanRow(source: source.region, band: band, weights: weights))
             }

@@ -85,7 +85,7 @@ package struct SolverMemory: Sendable {
     package mutating func adopt(_ rows: [PlanRow]) {
         var clusters = self.clusters
         var places = Dictionary(uniqueKeysWithValues: zip(clusters, 0...))
-        for name in Set(rows.flatMap(\.weights.keys)).subtracting(clusters).sorted() {
+        for name in Set(rows.flatMap { $0.weights.map(\.cluster) }).subtracting(clusters).sorted() {
             places[name] = clusters.count
             clusters.append(name)
         }
@@ -99,8 +99,8 @@ package struct SolverMemory: Sendable {
             var table = WeightTable()
             for source in sources {
                 let weights = rows.first { $0.source == source && $0.band == band }?.weights ?? [:]
-                for (name, weight) in weights.sorted(by: { $0.key < $1.key }) where weight > 0 && weight.isFinite {
-                    if let place = places[name] { table.append(cluster: place, weight: weight) }
+                for share in weights where share.weight > 0 && share.weight.isFinite {
+                    if let place = places[share.cluster] { table.append(cluster: place, weight: share.weight) }
                 }
                 table.endRow()
             }

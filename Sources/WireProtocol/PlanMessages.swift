@@ -56,21 +56,27 @@ extension Isobar_V1_Plan {
 extension Isobar_V1_PoolPlan {
     init(_ plan: PoolPlan) {
         self.init()
-        let placeOf = Dictionary(plan.clusters.enumerated().map { ($1.name, UInt32($0)) }) { first, _ in first }
-        // Most rows use few of many clusters: places and weights of those alone.
+        let clusters = plan.clusters.sorted { $0.name < $1.name }
+        // Most rows use few of many clusters: places and weights of those alone. Both are by name, so that one walk over
+        // the clusters finds all.
         func message(_ row: PlanRow) -> Isobar_V1_PlanRow {
             var message = Isobar_V1_PlanRow()
             message.source = row.source.text
             message.band = Isobar_V1_Band(row.band)
-            let used = row.weights.compactMap { name, weight in
-                weight == 0 ? nil : placeOf[name].map { (place: $0, weight: weight) }
-            }.sorted { $0.place < $1.place }
-            message.weights = used.map(\.weight)
-            if used.count < plan.clusters.count { message.places = used.map(\.place) }
+            message.weights.reserveCapacity(row.weights.count)
+            message.places.reserveCapacity(row.weights.count)
+            var place = 0
+            for share in row.weights where share.weight != 0 {
+                while place < clusters.count, clusters[place].name < share.cluster { place += 1 }
+                guard place < clusters.count, clusters[place].name == share.cluster else { continue }
+                message.weights.append(share.weight)
+                message.places.append(UInt32(place))
+            }
+            if message.places.count == clusters.count { message.places = [] }
             return message
         }
         self.pool = plan.pool.description
-        self.clusters = plan.clusters.map { Isobar_V1_PlanCluster($0) }
+        self.clusters = clusters.map { Isobar_V1_PlanCluster($0) }
         self.rows = plan.rows.map(message)
         self.failover = plan.failover.map { failover in
             var rows = Isobar_V1_FailoverRows()
@@ -101,7 +107,7 @@ extension Isobar_V1_PoolPlan {
                     reason: "\(message.weights.count) weights for \(count) clusters"
                 )
             }
-            var weights: [ClusterName: Double] = [:]
+            var weights = ClusterShares(minimumCapacity: message.weights.count)
             for (index, weight) in message.weights.enumerated() where weight != 0 {
                 let place = message.places.at(index).map(Int.init) ?? index
                 guard let cluster = order.at(place) else {

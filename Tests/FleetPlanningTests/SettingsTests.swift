@@ -47,7 +47,7 @@ struct SettingsTests {
         FleetSettings(ResourceSet([Resource(key: try ResourceKey(kind, name: name), spec: .fields(spec))]))
     }
 
-    private func weights(_ mind: inout HubMind) throws -> [ClusterName: Double] {
+    private func weights(_ mind: inout HubMind) throws -> ClusterShares {
         let plan = mind.plan(version: PlanVersion(epoch: 1, generation: 1), parent: nil, now: 0)
         return try #require(plan?[self.pool]?.weights(from: self.west, band: .standard))
     }

@@ -166,7 +166,7 @@ struct PlanStreamTests {
         let cluster = plan.pools[0].clusters[0]
         plan.pools[0].clusters += try (0..<20).map { number in
             var another = cluster
-            another.name = try ClusterName("z-\(number)")
+            another.name = try ClusterName("z-\(10 + number)")
             another.frame = FrameID(cluster: another.name, incarnation: 1, sequence: 1)
             return another
         }

@@ -14,7 +14,7 @@ import Testing
     @Test func `a mean prompt keeps its weights, a long one leans to the quick cluster, a short one to the slow`()
         throws
     {
-        let even = [self.quick: 0.5, self.slow: 0.5]
+        let even: ClusterShares = [self.quick: 0.5, self.slow: 0.5]
         var router = self.router(waiting: [:], weights: even)
         let index = router.route(self.pool)
         var routes = router.pools[index]
@@ -45,7 +45,7 @@ import Testing
     }
 
     /// A gateway with a quick and a slow cluster in two other regions, and one that no row leads to.
-    private func router(waiting: [ClusterName: Int], weights: [ClusterName: Double]) -> Router {
+    private func router(waiting: [ClusterName: Int], weights: ClusterShares) -> Router {
         let regions = [self.quick: "near", self.slow: "far", self.closed: "barred"]
         let clusters = regions.sorted { $0.key < $1.key }.map { name, region in
             PlanCluster(
@@ -108,7 +108,7 @@ import Testing
     @Test func `without a queue a prompt's length changes nothing, with one the long go where prompts are quick`()
         throws
     {
-        let even = [self.quick: 0.5, self.slow: 0.5]
+        let even: ClusterShares = [self.quick: 0.5, self.slow: 0.5]
         let calm = try self.picks(self.router(waiting: [:], weights: even), lengths: [100, 4_000])
         // Three standard deviations of 400 fair throws are 30.
         for counts in calm.values { #expect(abs((counts[self.quick] ?? 0) - 200) < 40) }
@@ -121,7 +121,7 @@ import Testing
 
     @Test func `a long queue is relieved against the plan's weights, but never by a cluster that no row led to`() throws
     {
-        let weights = [self.quick: 0.99, self.slow: 0.01]
+        let weights: ClusterShares = [self.quick: 0.99, self.slow: 0.01]
         let short = try self.picks(self.router(waiting: [self.quick: 5], weights: weights), lengths: [1_000])
         #expect((short[1_000]?[self.slow] ?? 0) < 20)
 

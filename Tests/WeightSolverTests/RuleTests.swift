@@ -246,7 +246,7 @@ struct RuleTests {
         for rows in answer.failoverRows {
             for row in rows.rows {
                 #expect(row.weights[rows.lost] == nil)
-                #expect(abs(row.weights.values.reduce(0, +) - 1) < 1e-9)
+                #expect(abs(row.weights.map(\.weight).reduce(0, +) - 1) < 1e-9)
             }
         }
         // Without east its 20/s go to both others alike: no herd.

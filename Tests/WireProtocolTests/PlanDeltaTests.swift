@@ -96,8 +96,8 @@ private struct PlanStory {
         return rows
     }
 
-    private mutating func weights(_ clusters: [PlanCluster]) -> [ClusterName: Double] {
-        var weights: [ClusterName: Double] = [:]
+    private mutating func weights(_ clusters: [PlanCluster]) -> ClusterShares {
+        var weights = ClusterShares()
         for cluster in clusters where self.chance(0.5) { weights[cluster.name] = Double(1 + self.pick(99)) / 100 }
         return weights
     }
@@ -110,7 +110,7 @@ extension Plan {
         seen.pools = self.pools.filter { scope.pools.isEmpty || scope.pools.contains($0.pool) }.map { pool in
             var pool = pool
             pool.rows = pool.rows.filter { $0.source == scope.region }
-            let used = Set(pool.rows.flatMap { $0.weights.filter { $0.value > 0 }.keys })
+            let used = Set(pool.rows.flatMap { $0.weights.filter { $0.weight > 0 }.map(\.cluster) })
             pool.failover = pool.failover.compactMap { failover in
                 let rows = failover.rows.filter { $0.source == scope.region }
                 return used.contains(failover.lost) && !rows.isEmpty
@@ -191,6 +191,16 @@ struct PlanDeltaTests {
         let delta = Isobar_V1_PlanDelta(from: (before, Data()), to: (Isobar_V1_Plan(plan).slice(for: scope), Data()))
         #expect(delta.pools.map(\.clusterPlaces) == [[0]] && delta.pools[0].pool.rows.isEmpty)
         #expect(delta.pools[0].pool.clusters[0].name.isEmpty)
+    }
+
+    @Test("a plan says the same in whatever order its clusters are, and nothing of one that it does not name")
+    func ordered() throws {
+        var plan = try Fixtures.plan()
+        let message = Isobar_V1_Plan(plan)
+        plan.pools[0].clusters.reverse()
+        #expect(Isobar_V1_Plan(plan) == message)
+        plan.pools[0].rows[1].weights[try ClusterName("nowhere")] = 0.5
+        #expect(Isobar_V1_Plan(plan) == message)
     }
 
     @Test("rows of few clusters name them, and places that are not there are refused")

@@ -64,7 +64,7 @@ struct FanoutPlans {
         let drift = Double(self.plan.version.generation % 10) / 1_000
         func rows(of region: Int, without lost: Int?) -> [PlanRow] {
             Band.allCases.map { band in
-                var weights: [ClusterName: Double] = [:]
+                var weights = ClusterShares()
                 for (step, share) in [0.7 - drift, 0.2 + drift, 0.06, 0.04].enumerated() where step != lost {
                     weights[names[(region + 7 * step) % names.count]] = share
                 }

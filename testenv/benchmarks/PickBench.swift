@@ -62,9 +62,8 @@ private struct PickScene {
         )
         self.router = Router(region: home, peers: peers)
         // Half at home, the rest anywhere.
-        let weights = Dictionary(
-            uniqueKeysWithValues: names.enumerated().map { ($1, $0 == 0 ? 0.5 : 0.5 / Double(clusters - 1)) }
-        )
+        var weights = ClusterShares(minimumCapacity: clusters)
+        for (place, name) in names.enumerated() { weights[name] = place == 0 ? 0.5 : 0.5 / Double(clusters - 1) }
         let plan = PoolPlan(
             pool: pool,
             clusters: names.enumerated().map { index, name in

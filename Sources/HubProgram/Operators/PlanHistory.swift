@@ -264,7 +264,7 @@ struct LargestMove: CustomStringConvertible {
             guard let old = before[pool.pool] else { continue }
             for row in pool.rows where isFollowed(pool.pool, row) {
                 let was = old.weights(from: row.source, band: row.band) ?? [:]
-                for cluster in Set(was.keys).union(row.weights.keys).sorted() {
+                for cluster in was.clusters(with: row.weights) {
                     let move = (row.weights[cluster] ?? 0) - (was[cluster] ?? 0)
                     guard abs(move) > largest?.size ?? 0 else { continue }
                     let points = (abs(move) * 1_000).rounded() / 10

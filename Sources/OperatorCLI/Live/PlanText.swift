@@ -85,10 +85,12 @@ struct PlanText {
             all || self.demand(pool.pool, row.source, row.band) >= Self.leastDemand || (isIdle && row.band == .standard)
         }
         let cells = rows.map { row in
-            let shares = row.weights.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.filter { $0.value >= 0.001 }
+            let shares = row.weights.sorted { ($1.weight, $0.cluster) < ($0.weight, $1.cluster) }.filter {
+                $0.weight >= 0.001
+            }
             return [
                 row.source.text, row.band.rawValue, Figure.rate(self.demand(pool.pool, row.source, row.band)),
-                shares.map { "\($0.key) \(Figure.share($0.value))" }.joined(separator: "  "),
+                shares.map { "\($0.cluster) \(Figure.share($0.weight))" }.joined(separator: "  "),
             ]
         }
         return Columns.lines(["FROM", "BAND", "DEMAND>", "TO"], cells, indent: 2)
@@ -333,7 +335,7 @@ struct PlanReplay {
         var isSame = kept.rows.count == rows.count
         for row in rows {
             let was = kept.weights(from: row.source, band: row.band) ?? [:]
-            for cluster in Set(was.keys).union(row.weights.keys) {
+            for cluster in was.clusters(with: row.weights) {
                 let (before, after) = (was[cluster] ?? 0, row.weights[cluster] ?? 0)
                 if before.bitPattern != after.bitPattern { isSame = false }
                 largest = max(largest, abs(before - after))

@@ -71,6 +71,7 @@ package struct WireServer: Service {
                         try channel.pipeline.syncOperations.addHandlers(
                             credentials.serverHandler(remote: remote),
                             HandshakeWatch(credentials: credentials, remote: remote),
+                            RecordGathering(),
                             position: .first
                         )
                     }

@@ -157,7 +157,6 @@ package final class LinkCredentials: Service {
         try channel.pipeline.syncOperations.addHandlers(
             try self.clientHandler(to: role, remote: remote, onIdentity: onIdentity),
             HandshakeWatch(credentials: self, remote: remote),
-            RecordGathering(),
             position: .first
         )
     }

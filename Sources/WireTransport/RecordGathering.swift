@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Behind TLS: makes one buffer of those that are flushed together, so that they share a record.
+/// Behind TLS on a server's connection: makes one buffer of those that are flushed together, so that they share a record.
 ///
 /// TLS seals each buffer that it is given in a record of its own, with a header, a tag and a call of the cipher; HTTP/2
 /// gives it two for each message, of which one has nine bytes. What is written here waits for the flush, as it would in

@@ -71,21 +71,27 @@ struct FanoutClient: ParsableCommand {
         return ClientBootstrap(group: group)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
+                // All of it before the first byte: a server speaks as soon as it is connected.
+                var settings = NIOHTTP2Handler.ConnectionConfiguration()
+                settings.targetWindowSize = 1 << 23
+                let connection = settings
+                return channel.eventLoop.makeCompletedFuture {
                     guard let tls else { return }
                     let handler = try NIOSSLClientHandler(context: tls, serverHostname: nil)
                     try channel.pipeline.syncOperations.addHandler(handler)
-                }
+                }.flatMap {
+                    channel.configureHTTP2Pipeline(
+                        mode: .client,
+                        connectionConfiguration: connection,
+                        streamConfiguration: .init()
+                    ) { $0.close() }
+                }.map { _ in }
             }
             .connect(host: "127.0.0.1", port: self.port)
             .flatMap { channel in
-                var settings = NIOHTTP2Handler.ConnectionConfiguration()
-                settings.targetWindowSize = 1 << 23
-                return channel.configureHTTP2Pipeline(
-                    mode: .client,
-                    connectionConfiguration: settings,
-                    streamConfiguration: .init()
-                ) { $0.close() }
+                channel.eventLoop.submit {
+                    try channel.pipeline.syncOperations.handler(type: NIOHTTP2Handler.self).syncMultiplexer()
+                }
             }
             .flatMap { multiplexer in
                 let loop = group.next()

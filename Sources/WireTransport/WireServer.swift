@@ -71,7 +71,6 @@ package struct WireServer: Service {
                         try channel.pipeline.syncOperations.addHandlers(
                             credentials.serverHandler(remote: remote),
                             HandshakeWatch(credentials: credentials, remote: remote),
-                            RecordGathering(),
                             position: .first
                         )
                     }

@@ -47,7 +47,7 @@ struct ReplicaMesh: Service {
         let outbox = self.hub.outbox(to: member)
         defer { self.hub.close(outboxTo: member) }
         await withTaskGroup(of: Void.self) { group in
-            // It ends when it is shut down, below; an error would come back with every stream.
+            // It ends when it is cancelled, below; an error would come back with every stream.
             group.addTask { try? await client.run() }
             group.addTask {
                 await outbox.run(to: client.client) { reason in
@@ -63,7 +63,6 @@ struct ReplicaMesh: Service {
                 for await members in self.hub.members.values() where !members.contains(member) { return }
             }
             await group.next()
-            client.client.beginGracefulShutdown()
             group.cancelAll()
         }
     }

@@ -75,7 +75,7 @@ package enum FreePorts {
     }
 
     /// Too few ports of the range are free.
-    package struct Exhausted: Error, Equatable, CustomStringConvertible {
+    package struct Exhausted: Error, CustomStringConvertible {
         package let wanted: Int
         package let found: Int
 

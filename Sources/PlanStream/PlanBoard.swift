@@ -151,9 +151,9 @@ final class LoopStreams {
     func serve(_ announcement: Announcement, now: Seconds) {
         var traffic = PlanTraffic()
         var stuck: [GatewayStream] = []
-        for connection in self.connections.values {
-            connection.connection.gathering {
-                for stream in connection.streams.values
+        for together in self.connections.values {
+            together.connection.gathering {
+                for stream in together.streams.values
                 where stream.serve(announcement, isConfirmed: true, now: now, &traffic) {
                     stuck.append(stream)
                 }

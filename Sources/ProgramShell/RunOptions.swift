@@ -27,7 +27,8 @@ package struct RunOptions: ParsableArguments {
 
     /// Sets up the log and runs the services until a signal, or until one of them fails.
     ///
-    /// SIGTERM and SIGINT shut down gracefully: what is in flight finishes, within five seconds.
+    /// SIGTERM and SIGINT shut down gracefully: what is in flight finishes, within five seconds; what still runs 20
+    /// seconds later is ended by force.
     ///
     /// - Parameters:
     ///   - command: The command's name, for the line that says why it ended.

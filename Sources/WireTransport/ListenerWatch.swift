@@ -1,4 +1,3 @@
-import FleetModel
 import NIOCore
 
 /// On a listener: says where it listens, the moment that it does.

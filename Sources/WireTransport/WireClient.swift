@@ -66,11 +66,10 @@ package struct WireClient: Service {
     /// Keeps the connection for as long as `body` runs.
     package func whileConnected(_ body: @escaping @Sendable () async -> Void) async {
         await withTaskGroup(of: Void.self) { group in
-            // It ends when it is shut down, below; an error would come back with every call.
+            // It ends when it is cancelled, below; an error would come back with every call.
             group.addTask { try? await self.client.keepConnections() }
             group.addTask { await body() }
             await group.next()
-            self.client.beginGracefulShutdown()
             group.cancelAll()
         }
     }

@@ -1,7 +1,6 @@
 import FleetModel
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
-import GossipTransport
 import Logging
 import ServiceLifecycle
 import TestKit

@@ -154,10 +154,7 @@ struct HubOptions: ParsableArguments {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let credentials { group.addTask { try await credentials.run() } }
             group.addTask { try await wire.client.keepConnections() }
-            defer {
-                wire.client.beginGracefulShutdown()
-                group.cancelAll()
-            }
+            defer { group.cancelAll() }
             try await body(OperatorClient(wire.client, hub: address.description))
         }
     }
@@ -178,9 +175,7 @@ extension HubOptions {
                 group.addTask { try await wire.client.keepConnections() }
                 defer { group.cancelAll() }
                 let client = OperatorClient(wire.client, hub: address, deadline: .seconds(3))
-                let value = try await body(client)
-                wire.client.beginGracefulShutdown()
-                return (value, nil)
+                return (try await body(client), nil)
             }
         } catch {
             return (nil, "\(error)")
